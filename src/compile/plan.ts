@@ -1,0 +1,94 @@
+// The Plan: what the kernel should hold, in words of no particular tool. compile.ts makes it from a Firewall,
+// compile/netfilter prints it for iptables and ipset, compile/xdp turns its `early` part into map images.
+import type { Family, Prefix } from '../model/addr.ts'
+import type { PortMatch, PortProtocol, PortRange, RejectType } from '../model/firewall.ts'
+import type { AddressList, Origin } from '../model/settings.ts'
+
+/** What a set holds. Families need two sets, so `family` is null only for `port` and `mac`. */
+export type SetKind = 'prefix' | 'port' | 'mac' | 'user'
+
+/**
+ * A set that rules refer to by `role`. The role is stable ("zone:public:tcp", "zone:public:sources4", "block:bad:4");
+ * which kernel set carries it (two slots a role) is decided by the diff.
+ */
+export interface PlanSet {
+  readonly role: string
+  readonly kind: SetKind
+  readonly family: Family | null
+  /** Equal digests mean equal content; the only thing compared for big sets. */
+  readonly digest: string
+  readonly elements: SetElements
+  /** Set type and create options for `user` sets, as firewalld's definition says. */
+  readonly user?: { readonly name: string; readonly type: string; readonly options: Readonly<Record<string, string>> }
+}
+
+export type SetElements =
+  /** Canonical element text as ipset takes it, sorted. */
+  | { readonly kind: 'text'; readonly entries: readonly string[] }
+  /** A packed list; the family of the set says which half. */
+  | { readonly kind: 'list'; readonly list: AddressList }
+
+export type PlanMatch =
+  | { readonly kind: 'family'; readonly family: Family }
+  | { readonly kind: 'in-interface'; readonly name: string; readonly wildcard: boolean }
+  | { readonly kind: 'out-interface'; readonly name: string; readonly wildcard: boolean }
+  | { readonly kind: 'source-prefix'; readonly prefix: Prefix; readonly invert: boolean }
+  | { readonly kind: 'destination-prefix'; readonly prefix: Prefix; readonly invert: boolean }
+  | { readonly kind: 'source-mac'; readonly mac: string; readonly invert: boolean }
+  /** `side` says which part of the packet is looked up in the set of that role. */
+  | { readonly kind: 'set'; readonly role: string; readonly side: 'source' | 'destination'; readonly invert: boolean }
+  /** Destination port in a `port` set. */
+  | { readonly kind: 'port-set'; readonly role: string; readonly protocol: PortProtocol; readonly side: 'source' | 'destination' }
+  | { readonly kind: 'port'; readonly protocol: PortProtocol; readonly side: 'source' | 'destination'; readonly ports: PortRange }
+  | { readonly kind: 'protocol'; readonly number: number }
+  | { readonly kind: 'icmp'; readonly type: number; readonly code: number | null }
+  | { readonly kind: 'any-icmp' }
+  | { readonly kind: 'state'; readonly states: readonly ('new' | 'established' | 'related' | 'invalid' | 'untracked')[] }
+  | { readonly kind: 'dnat' }
+
+export type PlanVerdict =
+  | { readonly kind: 'accept' }
+  | { readonly kind: 'drop' }
+  | { readonly kind: 'reject'; readonly type: RejectType }
+  /** Continue in that chain; its end is the end of the hook (never returns). */
+  | { readonly kind: 'goto'; readonly chain: string }
+  /** Continue in that chain and come back. */
+  | { readonly kind: 'jump'; readonly chain: string }
+  | { readonly kind: 'return' }
+
+export interface PlanRule {
+  /** Counter identity; several plan rules of one model rule share it and their counters add up. "" = not counted. */
+  readonly id: string
+  readonly match: readonly PlanMatch[]
+  readonly verdict: PlanVerdict
+  readonly origin?: Origin
+}
+
+/** `name` is logical ("input", "zone:public:input"); the renderer turns it into a chain name. */
+export interface PlanChain {
+  readonly name: string
+  readonly rules: readonly PlanRule[]
+}
+
+/** early-* see every packet before connection tracking; input, forward and output judge after it and before foreign filters. */
+export type Hook = 'early-input' | 'early-output' | 'input' | 'forward' | 'output'
+
+/** What is decided before anything else, in XDP where it is attached: DATAPLANE.md §2.3 rows 1–5 and the allow class. */
+export interface EarlyPlan {
+  readonly panic: boolean
+  readonly allow: readonly { readonly prefix: Prefix; readonly rule: string; readonly origin: Origin }[]
+  readonly failsafePorts: readonly PortMatch[]
+  /** Dropped sources, in order; `rule` is the counter identity. */
+  readonly deny: readonly { readonly list: AddressList; readonly rule: string }[]
+}
+
+/** Which zone a new packet from an interface would be in by its interface alone: shown in events. */
+export interface Plan {
+  readonly sets: readonly PlanSet[]
+  readonly chains: readonly PlanChain[]
+  readonly hooks: readonly { readonly hook: Hook; readonly chain: string }[]
+  readonly early: EarlyPlan
+  /** Interfaces bound to zones, for XDP attachment; wildcards are resolved by the edge against existing links. */
+  readonly interfaces: readonly { readonly name: string; readonly wildcard: boolean; readonly zone: string }[]
+  readonly defaultZone: string
+}

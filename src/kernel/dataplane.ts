@@ -1,0 +1,33 @@
+// The Dataplane interface: what the daemon needs from anything that enforces a Plan. kernel/memory is the fake,
+// kernel/netfilter and kernel/xdp the real ones.
+import type { Plan } from '../compile/plan.ts'
+
+/** Packets and bytes by rule id since the daemon first counted; survives reload. */
+export type Counters = ReadonlyMap<string, { readonly packets: bigint; readonly bytes: bigint }>
+
+export interface ApplyReport {
+  /** What was done, for the log: `sets: 2 edited, 1 created; chains: 3 written`. */
+  readonly summary: string
+  readonly elapsedMs: number
+}
+
+/** Something about a dataplane a person should know: why XDP is off on an interface, what is degraded. */
+export interface DataplaneStatus {
+  readonly name: string
+  readonly state: 'ok' | 'degraded' | 'off'
+  readonly details: readonly { readonly subject: string; readonly text: string }[]
+}
+
+/**
+ * All methods are called by one writer, never concurrently. A throw means "nothing of it is in force" unless the
+ * message says otherwise; the daemon then applies the previous plan again.
+ */
+export interface Dataplane {
+  readonly name: 'netfilter' | 'xdp' | 'memory'
+  /** Bring the kernel from whatever it holds of ours to exactly this plan. Idempotent. */
+  apply(plan: Plan, signal?: AbortSignal): Promise<ApplyReport>
+  counters(): Promise<Counters>
+  status(): Promise<DataplaneStatus>
+  /** Remove everything of ours; foreign things stay byte-identical. */
+  purge(): Promise<void>
+}

@@ -1,0 +1,129 @@
+// The Firewall: the whole resolved configuration, immutable. Every name is looked up, every rule is in the order in
+// which it decides. Three interpreters read it: the oracle (model/oracle.ts), the ruleset and the XDP program.
+import type { AddressList, LogDenied, Origin, ZoneTarget } from './settings.ts'
+import type { Family, Prefix } from './addr.ts'
+
+/** Inclusive, 0–65535, first ≤ last. */
+export interface PortRange {
+  readonly first: number
+  readonly last: number
+}
+
+export type PortProtocol = 'tcp' | 'udp' | 'sctp' | 'dccp'
+
+export type AddressMatch =
+  | { readonly kind: 'prefix'; readonly prefix: Prefix; readonly invert: boolean }
+  /** A user ipset by name. */
+  | { readonly kind: 'ipset'; readonly name: string; readonly invert: boolean }
+  /** Lower-case colon text. Source side only. */
+  | { readonly kind: 'mac'; readonly mac: string; readonly invert: boolean }
+
+export type ProtocolMatch =
+  | { readonly kind: 'port'; readonly protocol: PortProtocol; readonly ports: PortRange }
+  | { readonly kind: 'source-port'; readonly protocol: PortProtocol; readonly ports: PortRange }
+  /** IP protocol number 0–255. */
+  | { readonly kind: 'protocol'; readonly number: number }
+  /** `code` null = every code. ICMP for ipv4, ICMPv6 for ipv6; the rule's `family` says which. */
+  | { readonly kind: 'icmp'; readonly type: number; readonly code: number | null }
+  /** Any ICMP (of the packet's family). */
+  | { readonly kind: 'any-icmp' }
+
+/** Every present part must match. An absent `family` means both. */
+export interface Match {
+  readonly family?: Family
+  readonly source?: AddressMatch
+  readonly destination?: AddressMatch
+  readonly protocol?: ProtocolMatch
+}
+
+/**
+ * How a reject answers. `default` = admin-prohibited of the packet's family.
+ * The order is the number carried by the reject mark: append only.
+ */
+export const rejectTypes = [
+  'admin-prohibited', 'net-unreachable', 'host-unreachable', 'port-unreachable', 'proto-unreachable', 'net-prohibited',
+  'host-prohibited', 'tcp-reset', 'no-route', 'addr-unreachable',
+] as const
+export type RejectType = (typeof rejectTypes)[number]
+
+export type Verdict =
+  | { readonly kind: 'accept' }
+  | { readonly kind: 'drop' }
+  | { readonly kind: 'reject'; readonly type: RejectType }
+
+/** One decision of a zone for packets to the host. `id` is stable across generations and unique: counters hang on it. */
+export interface Rule {
+  readonly id: string
+  readonly match: Match
+  readonly verdict: Verdict
+  readonly origin: Origin
+}
+
+/** `name` without the trailing `+`; `wildcard` = every interface that starts with it. */
+export interface InterfaceMatch {
+  readonly name: string
+  readonly wildcard: boolean
+  readonly origin: Origin
+}
+
+export interface SourceMatch {
+  readonly match: AddressMatch
+  readonly origin: Origin
+}
+
+export interface Zone {
+  readonly name: string
+  readonly target: ZoneTarget
+  readonly ingressPriority: number
+  readonly egressPriority: number
+  readonly interfaces: readonly InterfaceMatch[]
+  readonly sources: readonly SourceMatch[]
+  /** Packets between two interfaces or sources of this zone pass. */
+  readonly forward: boolean
+  /** For packets to this host, first match decides; the last rules (id `…/target…`) always match, so that one does. */
+  readonly rules: readonly Rule[]
+  /** Decides packets forwarded from this zone that `forward` does not let pass. ACCEPT → accept, DROP → drop, else reject. */
+  readonly forwardRule: Rule
+  readonly origin: Origin
+}
+
+/** What brings a packet into a zone; in the order of decision (see resolve.ts). The default zone's `any` is last. */
+export interface Binding {
+  readonly zone: string
+  readonly kind: 'source' | 'interface' | 'any'
+  readonly source?: SourceMatch
+  readonly interface?: InterfaceMatch
+}
+
+/** A user ipset. `family` null for hash:mac. Entries are canonical text in file order. */
+export interface IpSet {
+  readonly name: string
+  readonly type: string
+  readonly family: Family | null
+  readonly options: Readonly<Record<string, string>>
+  readonly entries: readonly string[]
+  readonly origin: Origin
+}
+
+export interface PortMatch {
+  readonly protocol: PortProtocol
+  readonly ports: PortRange
+  readonly origin: Origin
+}
+
+export interface Firewall {
+  readonly defaultZone: string
+  /** All zones, sorted by name. */
+  readonly zones: ReadonlyMap<string, Zone>
+  /** In the order of decision for the incoming side; one per zone and kind is NOT guaranteed, each source and interface has its own. */
+  readonly ingress: readonly Binding[]
+  /** The same for the outgoing side of forwarded packets (destination address, outgoing interface). */
+  readonly egress: readonly Binding[]
+  readonly ipsets: ReadonlyMap<string, IpSet>
+  /** Lists in force, in the order of `block`. */
+  readonly blockLists: readonly AddressList[]
+  readonly neverBlock: readonly { readonly prefix: Prefix; readonly origin: Origin }[]
+  readonly failsafePorts: readonly PortMatch[]
+  readonly panic: boolean
+  readonly logDenied: LogDenied
+}

@@ -1,0 +1,41 @@
+// A packet as the oracle and the tests see it, and what was decided about it.
+import type { Family } from './addr.ts'
+import type { Verdict } from './firewall.ts'
+import type { Origin } from './settings.ts'
+
+/** What connection tracking says. `reply-dnat` style states come with NAT in a later issue. */
+export type ConnectionState = 'new' | 'established' | 'related' | 'invalid' | 'untracked'
+
+export interface Packet {
+  /** in = for this host, forward = through it, out = from it. */
+  readonly direction: 'in' | 'forward' | 'out'
+  readonly family: Family
+  readonly source: bigint
+  readonly destination: bigint
+  /** IP protocol number (IPv6: the upper-layer one). */
+  readonly protocol: number
+  /** Only for TCP, UDP, SCTP, DCCP. */
+  readonly sourcePort?: number
+  readonly destinationPort?: number
+  readonly icmpType?: number
+  readonly icmpCode?: number
+  /** Incoming interface; absent for direction `out`. */
+  readonly inInterface?: string
+  /** Outgoing interface; absent for direction `in`. */
+  readonly outInterface?: string
+  /** Lower-case colon text. */
+  readonly sourceMac?: string
+}
+
+/** Where a verdict is given. */
+export type Stage = 'failsafe' | 'never-block' | 'panic' | 'block-list' | 'connection' | 'loopback' | 'essential' | 'zone' | 'forward'
+
+export interface Judgement {
+  readonly verdict: Verdict
+  readonly stage: Stage
+  /** The zone that decided, where one did. */
+  readonly zone?: string
+  /** The deciding rule's id; equal to the id that counters use. */
+  readonly rule: string
+  readonly origin: Origin
+}

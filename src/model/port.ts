@@ -1,0 +1,37 @@
+// Ports, port ranges and protocols: text to numbers and back.
+import { DerpanetError, printable } from '../errors.ts'
+import type { PortProtocol, PortRange } from './firewall.ts'
+import type { PortSpec } from './settings.ts'
+
+export const portProtocols: readonly PortProtocol[] = ['tcp', 'udp', 'sctp', 'dccp']
+export const protocolNumbers: Readonly<Record<PortProtocol, number>> = { tcp: 6, udp: 17, sctp: 132, dccp: 33 }
+
+/** Looks up a service name of /etc/services for firewalld's "port by name"; the edge injects the database. */
+export type PortNames = (name: string, protocol: string) => number | null
+
+/** "80", "80-90" (either order) → inclusive range. `a:b`, negative and > 65535 → null. */
+export function parsePortRange(text: string): PortRange | null {
+  const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text)
+  if (match === null) return null
+  const one = Number(match[1])
+  const other = match[2] === undefined ? one : Number(match[2])
+  if (one > 65535 || other > 65535) return null
+  return one <= other ? { first: one, last: other } : { first: other, last: one }
+}
+
+export function formatPortRange(range: PortRange): string {
+  return range.first === range.last ? String(range.first) : `${range.first}-${range.last}`
+}
+
+export function isPortProtocol(text: string): text is PortProtocol {
+  return (portProtocols as readonly string[]).includes(text)
+}
+
+/** Canonical port and protocol. Throws INVALID_PORT or INVALID_PROTOCOL; MISSING_PROTOCOL for "". */
+export function parsePortSpec(port: string, protocol: string): PortSpec {
+  const range = parsePortRange(port)
+  if (range === null) throw new DerpanetError('INVALID_PORT', printable(port))
+  if (protocol === '') throw new DerpanetError('MISSING_PROTOCOL')
+  if (!isPortProtocol(protocol)) throw new DerpanetError('INVALID_PROTOCOL', `'${printable(protocol)}' not in {'tcp'|'udp'|'sctp'|'dccp'}`)
+  return { port: formatPortRange(range), protocol }
+}
