@@ -24,6 +24,11 @@ export interface DataplaneStatus {
  */
 export interface Dataplane {
   readonly name: 'netfilter' | 'xdp' | 'memory'
+  /**
+   * Called before any other dataplane moves to `next`: stop every decision that `next` would not also make.
+   * (XDP: mode word DEFER, block lists narrowed to what both plans drop.) Dataplanes that are always complete have none.
+   */
+  prepare?(next: Plan): Promise<void>
   /** Bring the kernel from whatever it holds of ours to exactly this plan. Idempotent. */
   apply(plan: Plan, signal?: AbortSignal): Promise<ApplyReport>
   counters(): Promise<Counters>
