@@ -1,0 +1,58 @@
+#!/bin/bash
+# Builds dist/: the two programs, the workers, the XDP object, the loader and the shipped definitions.
+# What is newer than its sources is left alone, so that a second call costs almost nothing.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+mkdir -p dist
+failed=0
+
+# newer TARGET SOURCE… — true when TARGET exists and no file below the sources is younger.
+newer() {
+    local target=$1; shift
+    [ -e "$target" ] && [ -z "$(find "$@" -newer "$target" -print -quit 2>/dev/null)" ]
+}
+
+# --- programs: one CommonJS file each (the loader of ECMAScript modules costs start-up time), native modules stay outside
+bundle() {
+    local entry=$1 target=$2 shebang=${3:-}
+    newer "$target" src package.json node_modules/.package-lock.json test/support/build.sh && return 0
+    local banner="const importMetaUrl = require('node:url').pathToFileURL(__filename).href;"
+    [ -z "$shebang" ] || banner="#!/usr/bin/env node"$'\n'"$banner"
+    node_modules/.bin/esbuild "$entry" --bundle --platform=node --format=cjs --target=node20 --minify-syntax --legal-comments=none \
+        --define:import.meta.url=importMetaUrl --banner:js="$banner" --log-level=warning --sourcemap=external \
+        --external:usocket --external:x11 --external:koffi --external:bpf --external:netlink --external:systemd-journald \
+        --outfile="$target.new"
+    mv "$target.new.map" "$target.map"
+    chmod 755 "$target.new"
+    mv "$target.new" "$target"
+}
+[ -e dist/package.json ] || echo '{ "type": "commonjs" }' >dist/package.json
+bundle src/main.ts dist/derpanetd.js shebang
+bundle src/cli/main.ts dist/derpanetctl.js shebang
+for worker in src/*/*-worker.ts; do
+    [ -e "$worker" ] && bundle "$worker" "dist/$(basename "$worker" .ts).js"
+done
+
+# --- kernel side
+if [ -e bpf/derpanet.bpf.c ] && ! newer dist/derpanet.bpf.o bpf; then
+    arch=$(uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/; s/armv7l/arm/')
+    clang -O2 -g -target bpf -D__TARGET_ARCH_"$arch" -I"/usr/include/$(gcc -print-multiarch)" -Wall -Werror \
+        -c bpf/derpanet.bpf.c -o dist/derpanet.bpf.o.new
+    mv dist/derpanet.bpf.o.new dist/derpanet.bpf.o
+fi
+if [ -e bpf/derpanet-load.c ] && ! newer dist/derpanet-load bpf; then
+    gcc -O2 -Wall -Wextra -Werror bpf/derpanet-load.c -o dist/derpanet-load.new -lbpf
+    mv dist/derpanet-load.new dist/derpanet-load
+fi
+
+# --- shipped definitions, checked and packed so that the daemon need not parse hundreds of files at start
+if [ -e packaging/compile-lib.ts ] && ! newer dist/lib/.stamp etc/lib src/settings src/config packaging/compile-lib.ts; then
+    node --import tsx packaging/compile-lib.ts etc/lib dist/lib
+    touch dist/lib/.stamp
+fi
+
+# Programs, loader and object must exist: a build that made only some of them is no build.
+for made in derpanetd.js derpanetctl.js derpanet.bpf.o derpanet-load lib; do
+    [ -e "dist/$made" ] || { echo "build: dist/$made was not made" >&2; failed=1; }
+done
+exit $failed
