@@ -1,0 +1,241 @@
+// Settings, changes and callers as JSON and back. Reading is strict: a stored thing passes the same checks as a file a
+// person wrote, and unknown or missing keys are refused, because state on disk may be damaged or from another version.
+import type { Caller } from '../service.ts'
+import type { DictField, Field, FieldTable, ListField, ScalarField } from '../settings/field.ts'
+import type { Change } from '../model/change.ts'
+import type { AddressList, Entry, Layer, Position, Settings } from '../model/settings.ts'
+import { mainFields } from '../settings/main.ts'
+import { zoneFields } from '../settings/zone.ts'
+import { policyFields } from '../settings/policy.ts'
+import { serviceFields } from '../settings/service.ts'
+import { ipsetFields } from '../settings/ipset.ts'
+import { icmptypeFields } from '../settings/icmptype.ts'
+import { helperFields } from '../settings/helper.ts'
+
+type Json = Readonly<Record<string, unknown>>
+type AnyField = Field<unknown> | ScalarField<unknown> | ListField<unknown> | DictField
+type AnyTable = Readonly<Record<string, AnyField>>
+
+/** The kinds of named objects in Settings, in the order they are written. */
+const kinds = {
+  zones: zoneFields, policies: policyFields, services: serviceFields, ipsets: ipsetFields, icmptypes: icmptypeFields, helpers: helperFields,
+} as unknown as Readonly<Record<ObjectKind, AnyTable>>
+const mainTable = mainFields as unknown as AnyTable
+
+export type ObjectKind = 'zones' | 'policies' | 'services' | 'ipsets' | 'icmptypes' | 'helpers'
+const kindNames = Object.keys(kinds) as readonly ObjectKind[]
+const layers: ReadonlySet<string> = new Set<Layer>(['builtin', 'shipped', 'vendor', 'admin', 'runtime'])
+
+/** Names and digests of the lists that a stored configuration needs, in name order. */
+export interface ListReference {
+  readonly name: string
+  readonly digest: string
+}
+
+/** Canonical text: equal settings give equal bytes. Lists are only named; their content has its own files. */
+export function encodeSettings(settings: Settings): string {
+  const objects = kindNames.map((kind) => {
+    const entries = [...settings[kind] as ReadonlyMap<string, Entry<object>>].sort(([a], [b]) => (a < b ? -1 : 1))
+    return [kind, Object.fromEntries(entries.map(([name, entry]) => [name, encodeEntry(kinds[kind], entry)]))] as const
+  })
+  const lists: ListReference[] = [...settings.lists.values()].map(({ name, digest }) => ({ name, digest })).sort((a, b) => (a.name < b.name ? -1 : 1))
+  return JSON.stringify({ format: 1, main: encodeEntry(mainTable, settings.main), ...Object.fromEntries(objects), lists })
+}
+
+export function listReferences(text: string): readonly ListReference[] {
+  const lists = (asObject(JSON.parse(text), 'configuration') as Json)['lists']
+  return asArray(lists, 'lists').map((item) => {
+    const reference = asObject(item, 'list')
+    onlyKeys(reference, ['name', 'digest'], 'list')
+    return { name: asText(reference['name'], 'list name'), digest: asDigest(reference['digest']) }
+  })
+}
+
+/** Inverse of {@link encodeSettings}; `lists` by digest. Throws an Error naming the object and key at fault. */
+export function decodeSettings(text: string, lists: ReadonlyMap<string, AddressList>): Settings {
+  const stored = asObject(JSON.parse(text), 'configuration')
+  onlyKeys(stored, ['format', 'main', 'lists', ...kindNames], 'configuration')
+  if (stored['format'] !== 1) throw new Error(`format ${String(stored['format'])} is not known`)
+  const objects = kindNames.map((kind) => {
+    const entries = Object.entries(asObject(stored[kind], kind))
+    return [kind, new Map(entries.map(([name, entry]) => [name, decodeEntry(kinds[kind], entry, `${kind}/${name}`)]))] as const
+  })
+  const found = listReferences(text).map(({ name, digest }) => {
+    const list = lists.get(digest)
+    if (list === undefined) throw new Error(`list ${name} is missing`)
+    return [name, { ...list, name }] as const
+  })
+  const main = decodeEntry(mainTable, stored['main'], 'main')
+  return { main, ...Object.fromEntries(objects), lists: new Map(found) } as unknown as Settings
+}
+
+function encodeEntry(table: AnyTable, entry: Entry<object>): Json {
+  const positions = [...entry.positions].map(([key, { line, column }]) => [key, line, column])
+  return {
+    layer: entry.layer,
+    ...(entry.file === undefined ? {} : { file: entry.file }),
+    value: encodeValue(table, entry.value),
+    ...(positions.length === 0 ? {} : { positions }),
+  }
+}
+
+function decodeEntry(table: AnyTable, stored: unknown, where: string): Entry<object> {
+  const entry = asObject(stored, where)
+  onlyKeys(entry, ['layer', 'file', 'value', 'positions'], where)
+  const layer = asText(entry['layer'], `${where} layer`)
+  if (!layers.has(layer)) throw new Error(`${where}: layer ${layer} is not known`)
+  const positions = asArray(entry['positions'] ?? [], `${where} positions`).map((item): [string, Position] => {
+    const [key, line, column] = asArray(item, `${where} position`)
+    return [asText(key, `${where} position`), { line: asCount(line, where), column: asCount(column, where) }]
+  })
+  return {
+    value: decodeValue(table, entry['value'], where),
+    layer: layer as Layer,
+    ...(entry['file'] === undefined ? {} : { file: asText(entry['file'], `${where} file`) }),
+    positions: new Map(positions),
+  }
+}
+
+/** Values that equal the empty object's ("" and []) are left out: most keys of most objects are empty. */
+function encodeValue(table: AnyTable, value: object): Json {
+  const keys = Object.keys(table).map((key) => [key, encodeField(table[key] as AnyField, (value as Json)[key])] as const)
+  return Object.fromEntries(keys.filter(([, encoded]) => !isEmpty(encoded)))
+}
+
+function encodeField(field: AnyField, value: unknown): unknown {
+  if (field.shape === 'list') return (value as readonly unknown[]).map((item) => field.item.toText(item as never))
+  return value
+}
+
+function decodeValue(table: AnyTable, stored: unknown, where: string): object {
+  const value = asObject(stored, where)
+  onlyKeys(value, Object.keys(table), where)
+  return Object.fromEntries(Object.keys(table).map((key) => {
+    try {
+      return [key, decodeField(table[key] as AnyField, value[key])]
+    } catch (cause) {
+      throw new Error(`${where} ${key}: ${(cause as Error).message}`, { cause })
+    }
+  }))
+}
+
+function decodeField(field: AnyField, stored: unknown): unknown {
+  switch (field.shape) {
+    case 'flag':
+      if (stored !== undefined && typeof stored !== 'boolean') throw new Error('not true or false')
+      return stored ?? false
+    case 'list':
+      return asArray(stored ?? [], 'list').map((item) => field.item.fromText(asText(item, 'item')))
+    case 'dict':
+      return Object.fromEntries(Object.entries(asObject(stored ?? {}, 'dictionary')).map(([key, item]) => {
+        if (field.keys !== null && !field.keys.includes(key)) throw new Error(`key ${key} is not known`)
+        return [key, field.parse(key, asText(item, key))]
+      }))
+    case 'scalar':
+      return field.parse(stored ?? (field.type === 's' ? '' : field.type === 'i' ? 0 : false))
+  }
+}
+
+function isEmpty(value: unknown): boolean {
+  if (value === '' || value === false || value === 0) return true
+  return Array.isArray(value) ? value.length === 0 : typeof value === 'object' && value !== null && Object.keys(value).length === 0
+}
+
+/** What each kind of change carries besides `kind`; the compiler names a kind that is missing here. */
+const changeShapes: { readonly [Kind in Change['kind']]: Readonly<Record<Exclude<keyof Extract<Change, { kind: Kind }>, 'kind'>, 'text' | 'texts' | 'count' | 'flag' | 'zone'>> } = {
+  'zone-item-add': { zone: 'text', field: 'text', item: 'texts', timeoutSec: 'count' },
+  'zone-item-remove': { zone: 'text', field: 'text', item: 'texts' },
+  'zone-flag-add': { zone: 'text', field: 'text', timeoutSec: 'count' },
+  'zone-flag-remove': { zone: 'text', field: 'text' },
+  'interface-add': { zone: 'text', interface: 'text' },
+  'interface-change': { zone: 'text', interface: 'text' },
+  'interface-remove': { zone: 'text', interface: 'text' },
+  'source-add': { zone: 'text', source: 'text' },
+  'source-change': { zone: 'text', source: 'text' },
+  'source-remove': { zone: 'text', source: 'text' },
+  'zone-settings': { zone: 'text', settings: 'zone', timeoutSec: 'count' },
+  'ipset-entry-add': { ipset: 'text', entry: 'text' },
+  'ipset-entry-remove': { ipset: 'text', entry: 'text' },
+  'ipset-entries-set': { ipset: 'text', entries: 'texts' },
+  'default-zone-set': { zone: 'text' },
+  'log-denied-set': { value: 'text' },
+  'panic-set': { on: 'flag' },
+}
+
+export function encodeChange(change: Change): Json {
+  return change.kind === 'zone-settings' ? { ...change, settings: encodeSome(zoneFields as unknown as AnyTable, change.settings) } : { ...change }
+}
+
+/** Throws an Error. The values themselves are judged by reduce(), as for a caller. */
+export function decodeChange(stored: unknown): Change {
+  const change = asObject(stored, 'change')
+  const kind = asText(change['kind'], 'kind of change') as Change['kind']
+  const shape = (Object.hasOwn(changeShapes, kind) ? changeShapes[kind] : null) as Readonly<Record<string, string>> | null
+  if (shape === null) throw new Error(`change ${kind} is not known`)
+  onlyKeys(change, ['kind', ...Object.keys(shape)], kind)
+  const values = Object.entries(shape).map(([key, type]) => {
+    const value = change[key]
+    const where = `${kind} ${key}`
+    switch (type) {
+      case 'text': return [key, asText(value, where)]
+      case 'texts': return [key, asArray(value, where).map((item) => asText(item, where))]
+      case 'count': return [key, asCount(value, where)]
+      case 'zone': return [key, decodeSome(zoneFields as unknown as AnyTable, value, where)]
+      default:
+        if (typeof value !== 'boolean') throw new Error(`${where}: not true or false`)
+        return [key, value]
+    }
+  })
+  return { kind, ...Object.fromEntries(values) } as Change
+}
+
+function encodeSome(table: AnyTable, value: object): Json {
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, encodeField(table[key] as AnyField, item)]))
+}
+
+function decodeSome(table: AnyTable, stored: unknown, where: string): object {
+  const value = asObject(stored, where)
+  onlyKeys(value, Object.keys(table), where)
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, decodeField(table[key] as AnyField, item)]))
+}
+
+export function decodeCaller(stored: unknown): Caller {
+  const caller = asObject(stored, 'caller')
+  onlyKeys(caller, ['name', 'uid', 'pid'], 'caller')
+  return {
+    name: asText(caller['name'], 'caller'),
+    ...(caller['uid'] === undefined ? {} : { uid: asCount(caller['uid'], 'uid') }),
+    ...(caller['pid'] === undefined ? {} : { pid: asCount(caller['pid'], 'pid') }),
+  }
+}
+
+export function asObject(value: unknown, where: string): Json {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Error(`${where}: not an object`)
+  return value as Json
+}
+
+export function asArray(value: unknown, where: string): readonly unknown[] {
+  if (!Array.isArray(value)) throw new Error(`${where}: not a list`)
+  return value
+}
+
+export function asText(value: unknown, where: string): string {
+  if (typeof value !== 'string') throw new Error(`${where}: not text`)
+  return value
+}
+
+/** Whole, 0 or more. */
+export function asCount(value: unknown, where: string): number {
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) throw new Error(`${where}: not a count`)
+  return value
+}
+
+export function asDigest(value: unknown): string {
+  if (typeof value !== 'string' || !/^[0-9a-f]{64}$/.test(value)) throw new Error('not a digest')
+  return value
+}
+
+export function onlyKeys(value: Json, keys: readonly string[], where: string): void {
+  const unknown = Object.keys(value).find((key) => !keys.includes(key))
+  if (unknown !== undefined) throw new Error(`${where}: key ${unknown} is not known`)
+}
