@@ -2,16 +2,20 @@
 import { DerpanetError, printable } from '../errors.ts'
 import type { PortProtocol, PortRange } from './firewall.ts'
 import type { PortSpec } from './settings.ts'
+import { portOfName } from './port-names.ts'
 
 export const portProtocols: readonly PortProtocol[] = ['tcp', 'udp', 'sctp', 'dccp']
 export const protocolNumbers: Readonly<Record<PortProtocol, number>> = { tcp: 6, udp: 17, sctp: 132, dccp: 33 }
 
-/** Looks up a service name of /etc/services for firewalld's "port by name"; the edge injects the database. */
-export type PortNames = (name: string, protocol: string) => number | null
-
-/** "80", "80-90" (either order) → inclusive range. `a:b`, negative and > 65535 → null. */
+/**
+ * "80", "80-90" (either order), a service name of {@link portOfName}; blanks around it do not matter → inclusive range.
+ * `a:b`, negative and > 65535 → null.
+ */
 export function parsePortRange(text: string): PortRange | null {
-  const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text)
+  const trimmed = text.trim()
+  const named = portOfName(trimmed)
+  if (named !== null) return { first: named, last: named }
+  const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(trimmed)
   if (match === null) return null
   const one = Number(match[1])
   const other = match[2] === undefined ? one : Number(match[2])

@@ -1,0 +1,229 @@
+// Rich rules: the grammar as a whole. Text ↔ RichRule; each element's own words and checks are in its file.
+// Names (services, ICMP types, ipsets) are looked up by the resolver and by the checks of a change, not here.
+import type { Family } from '../addr.ts'
+import { actionAttributes, checkAction, formatAction, parseAction } from './action.ts'
+import type { ActionKind } from './action.ts'
+import { checkAddress, destinationAttributes, formatAddress, parseAddress, sourceAttributes } from './address.ts'
+import { checkAudit, formatAudit } from './audit.ts'
+import { forwardPort } from './forward-port.ts'
+import { icmpBlock } from './icmp-block.ts'
+import { icmpType } from './icmp-type.ts'
+import { tokens } from './lexer.ts'
+import { limitAttributes, parseLimit } from './limit.ts'
+import { checkLog, formatLog, logAttributes, nflogAttributes, parseLog, parseNflog } from './log.ts'
+import { masquerade } from './masquerade.ts'
+import { port } from './port.ts'
+import { protocol } from './protocol.ts'
+import { service } from './service.ts'
+import { sourcePort } from './source-port.ts'
+import { tcpMssClamp } from './tcp-mss-clamp.ts'
+import type { ElementGrammar, RichElement, RichElementKind, RichLimit, RichRule } from './types.ts'
+import { refuse } from './types.ts'
+
+export type { RichAction, RichAddress, RichAudit, RichElement, RichElementKind, RichLimit, RichLog, RichRule } from './types.ts'
+export { rejectWords } from './action.ts'
+export { logLevels } from './log.ts'
+
+/** Every element, by the word that begins it. */
+const elements: { readonly [Kind in RichElementKind]: ElementGrammar<Kind> } = {
+  service, port, 'source-port': sourcePort, protocol, 'icmp-block': icmpBlock, 'icmp-type': icmpType, masquerade,
+  'forward-port': forwardPort, 'tcp-mss-clamp': tcpMssClamp,
+}
+
+type Part = 'source' | 'destination' | 'log' | 'nflog' | 'audit' | ActionKind | RichElementKind
+
+const attributesOf: Readonly<Record<Part, readonly string[]>> = {
+  ...(Object.fromEntries(Object.entries(elements).map(([word, grammar]) => [word, grammar.attributes])) as Record<RichElementKind, readonly string[]>),
+  source: sourceAttributes, destination: destinationAttributes, log: logAttributes, nflog: nflogAttributes, audit: [], ...actionAttributes,
+}
+
+/** A limit belongs to the part it follows if that is one of these, otherwise to the next of these. */
+const limitable: ReadonlySet<Part> = new Set<Part>(['log', 'nflog', 'audit', 'accept', 'drop', 'reject', 'mark'])
+
+interface Clause {
+  readonly word: Part
+  readonly attributes: Map<string, string>
+  not: boolean
+  limit: RichLimit | null
+}
+
+interface Words {
+  readonly clauses: readonly Clause[]
+  readonly family: Family | null
+  readonly priority: number
+}
+
+/**
+ * Any order of parts, any quoting. The result says exactly what the rule says; two texts of one rule give equal values.
+ * Throws INVALID_RULE, MISSING_FAMILY, INVALID_PRIORITY, INVALID_ADDR, INVALID_MAC, INVALID_DESTINATION, INVALID_PORT,
+ * INVALID_PROTOCOL, INVALID_LIMIT, INVALID_MARK, INVALID_LOG_LEVEL, INVALID_LOG_PREFIX, INVALID_NFLOG_GROUP,
+ * INVALID_NFLOG_QUEUE, INVALID_AUDIT_TYPE.
+ */
+export function parseRichRule(text: string): RichRule {
+  const words = readWords(text)
+  const rule = assemble(words)
+  checkRule(rule)
+  return rule
+}
+
+/** Canonical text, as firewalld 2.5 prints it. parseRichRule(formatRichRule(rule)) equals rule. */
+export function formatRichRule(rule: RichRule): string {
+  return 'rule'
+    + (rule.priority === 0 ? '' : ` priority="${rule.priority}"`)
+    + (rule.family === null ? '' : ` family="${rule.family}"`)
+    + formatAddress('source', rule.source)
+    + formatAddress('destination', rule.destination)
+    + (rule.element === null ? '' : ` ${formatElement(rule.element)}`)
+    + formatLog(rule.log)
+    + formatAudit(rule.audit)
+    + formatAction(rule.action)
+}
+
+/** The part of a rule that nothing enforces yet, in the words of the grammar; null when all of it is enforced. */
+export function unenforcedElement(rule: RichRule): string | null {
+  const kind = rule.element?.kind
+  if (kind === 'masquerade' || kind === 'forward-port' || kind === 'tcp-mss-clamp') return kind
+  if (rule.log !== null) return rule.log.kind
+  if (rule.audit !== null) return 'audit'
+  if (rule.action?.kind === 'mark') return 'mark'
+  return rule.action !== null && rule.action.limit !== null ? 'limit' : null
+}
+
+function readWords(text: string): Words {
+  const [head, ...rest] = tokens(text)
+  if (head === undefined) return refuse('INVALID_RULE', 'no element, no action')
+  if (head.kind !== 'word' || head.text !== 'rule') return refuse('INVALID_RULE', "does not begin with 'rule'")
+  const clauses: Clause[] = []
+  let family: Family | null = null
+  let priority = 0
+  let pending: RichLimit | null = null
+  let open: Clause | undefined
+  let limit: Map<string, string> | null = null
+  const closeLimit = (): void => {
+    if (limit === null) return
+    const parsed = parseLimit(limit)
+    limit = null
+    if (open !== undefined && limitable.has(open.word)) open.limit = parsed
+    else pending = parsed
+  }
+  for (const token of rest) {
+    if (token.kind === 'attribute') {
+      const { name, value } = token
+      if (name === 'family') family = parseFamily(value)
+      else if (name === 'priority') priority = parsePriority(value)
+      else if (limit !== null && (limitAttributes as readonly string[]).includes(name)) (limit as Map<string, string>).set(name, value)
+      else if (open !== undefined && takes(open, name)) open.attributes.set(name, value)
+      else refuse('INVALID_RULE', knownAttributes.has(name) ? outside(name) : `bad attribute '${name}'`)
+      continue
+    }
+    const word = token.text
+    if (word === 'limit') {
+      closeLimit()
+      limit = new Map()
+    } else if (word === 'NOT' || word === 'not') {
+      if (open?.word !== 'source' && open?.word !== 'destination') return refuse('INVALID_RULE', "'NOT' outside of source and destination")
+      open.not = true
+    } else if (isPart(word)) {
+      closeLimit()
+      open = { word, attributes: new Map(), not: false, limit: null }
+      clauses.push(open)
+    } else refuse('INVALID_RULE', `unknown element ${word}`)
+  }
+  closeLimit()
+  return { clauses: spendPending(clauses, pending), family, priority }
+}
+
+/** A limit written before its part goes to the first log, audit or action after it that has none of its own. */
+function spendPending(clauses: readonly Clause[], pending: RichLimit | null): readonly Clause[] {
+  if (pending === null) return clauses
+  const taker = clauses.find((clause) => limitable.has(clause.word) && clause.limit === null)
+  // firewalld drops such a limit without a word: a rule that is meant to be limited would be unlimited
+  if (taker === undefined) return refuse('INVALID_RULE', 'limit without log, audit or action')
+  return clauses.map((clause) => (clause === taker ? { ...clause, limit: pending } : clause))
+}
+
+/** Only of a log the last of two equal attributes counts; elsewhere the second one is a mistake. */
+function takes(clause: Clause, name: string): boolean {
+  const mayRepeat = clause.word === 'log' || clause.word === 'nflog'
+  return attributesOf[clause.word].includes(name) && (mayRepeat || !clause.attributes.has(name))
+}
+
+const knownAttributes: ReadonlySet<string> = new Set([...Object.values(attributesOf).flat(), ...limitAttributes])
+
+function outside(name: string): string {
+  return `attribute '${name}' outside of any element. Use 'rule <element> ${name}= ...'.`
+}
+
+function isPart(word: string): word is Part {
+  return Object.hasOwn(attributesOf, word)
+}
+
+function parseFamily(text: string): Family {
+  return text === 'ipv4' || text === 'ipv6' ? text : refuse('INVALID_RULE', `'family' attribute cannot have '${text}' value. Use 'ipv4' or 'ipv6' instead.`)
+}
+
+function parsePriority(text: string): number {
+  if (!/^[+-]?\d{1,9}$/.test(text)) refuse('INVALID_PRIORITY', `invalid 'priority' attribute value '${text}'.`)
+  const priority = Number(text)
+  if (priority < -32768 || priority > 32767) refuse('INVALID_PRIORITY', "'priority' attribute must be between -32768 and 32767.")
+  return priority === 0 ? 0 : priority
+}
+
+function assemble({ clauses, family, priority }: Words): RichRule {
+  const only = (words: readonly string[], what: string): Clause | null => {
+    const [first, second] = clauses.filter((clause) => words.includes(clause.word))
+    if (second !== undefined) refuse('INVALID_RULE', `more than one ${what}. There cannot be both '${first!.word}' and '${second.word}' in one rule.`)
+    return first ?? null
+  }
+  const source = only(['source'], "'source' element")
+  const destination = only(['destination'], "'destination' element")
+  const element = only(Object.keys(elements), 'element')
+  const log = only(['log', 'nflog'], 'logging element')
+  const audit = only(['audit'], "'audit' element")
+  const action = only(Object.keys(actionAttributes), "'action' element")
+  return {
+    priority,
+    family,
+    source: source && parseAddress('source', source.attributes, source.not),
+    destination: destination && parseAddress('destination', destination.attributes, destination.not),
+    element: element && elements[element.word as RichElementKind].parse(element.attributes),
+    log: log && (log.word === 'log' ? parseLog : parseNflog)(log.attributes, log.limit),
+    audit: audit && { limit: audit.limit },
+    action: action && parseAction(action.word as ActionKind, action.attributes, action.limit),
+  }
+}
+
+/** The order is firewalld's: a client sees the code of the first check that fails. */
+function checkRule(rule: RichRule): void {
+  const { element, action } = rule
+  if (rule.family === null) {
+    if (rule.source?.kind === 'address' || rule.destination !== null || element?.kind === 'forward-port') refuse('MISSING_FAMILY')
+  }
+  if (element === null) {
+    if (action === null && (rule.log === null || rule.priority === 0)) refuse('INVALID_RULE', 'no element, no action')
+    if (rule.source === null && rule.destination === null && rule.priority === 0) {
+      refuse('INVALID_RULE', 'no element, no source, no destination')
+    }
+  } else if (elements[element.kind].action === 'needed' && action === null && rule.log === null && rule.audit === null) {
+    refuse('INVALID_RULE', 'no action, no log, no audit')
+  }
+  if (rule.source !== null) checkAddress(rule.source, rule)
+  if (rule.destination !== null) checkAddress(rule.destination, rule)
+  if (element !== null) {
+    checkElement(element, rule)
+    if (elements[element.kind].action === 'refused' && action !== null) refuse('INVALID_RULE', `${element.kind} and action`)
+  }
+  if (rule.log !== null) checkLog(rule.log)
+  checkAudit(rule)
+  checkAction(rule)
+}
+
+function checkElement<Kind extends RichElementKind>(element: Extract<RichElement, { kind: Kind }>, rule: RichRule): void {
+  const grammar: ElementGrammar<Kind> = elements[element.kind as Kind]
+  grammar.check(element, rule)
+}
+
+function formatElement<Kind extends RichElementKind>(element: Extract<RichElement, { kind: Kind }>): string {
+  const grammar: ElementGrammar<Kind> = elements[element.kind as Kind]
+  return grammar.format(element)
+}
