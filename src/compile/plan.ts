@@ -8,10 +8,11 @@ import type { AddressList, Origin } from '../model/settings.ts'
 export type SetKind = 'prefix' | 'port' | 'mac' | 'user'
 
 /**
- * A set that rules refer to by `role`. The role is stable ("zone:public:tcp", "zone:public:sources4", "block:bad:4");
+ * A set that rules refer to by `role`. The role is stable ("zone:public:tcp", "zone:public:sources4", "list:bad:4");
  * which kernel set carries it (two slots a role) is decided by the diff.
  */
 export interface PlanSet {
+  /** `[a-z0-9:._-]`, unique in the plan. */
   readonly role: string
   readonly kind: SetKind
   readonly family: Family | null
@@ -19,7 +20,16 @@ export interface PlanSet {
   readonly digest: string
   readonly elements: SetElements
   /** Set type and create options for `user` sets, as firewalld's definition says. */
+  /** For `port` sets: which rule each port belongs to. Sorted, disjoint; the same ports as `elements`. */
+  readonly portRules?: readonly PortRule[]
   readonly user?: { readonly name: string; readonly type: string; readonly options: Readonly<Record<string, string>> }
+}
+
+/** Ports of one rule in a `port` set; its packets are counted for `rule`. */
+export interface PortRule {
+  readonly first: number
+  readonly last: number
+  readonly rule: string
 }
 
 export type SetElements =
@@ -45,6 +55,8 @@ export type PlanMatch =
   | { readonly kind: 'any-icmp' }
   | { readonly kind: 'state'; readonly states: readonly ('new' | 'established' | 'related' | 'invalid' | 'untracked')[] }
   | { readonly kind: 'dnat' }
+  /** The destination is an address of this host. */
+  | { readonly kind: 'local-destination' }
 
 export type PlanVerdict =
   | { readonly kind: 'accept' }

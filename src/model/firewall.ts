@@ -15,6 +15,8 @@ export type AddressMatch =
   | { readonly kind: 'prefix'; readonly prefix: Prefix; readonly invert: boolean }
   /** A user ipset by name. */
   | { readonly kind: 'ipset'; readonly name: string; readonly invert: boolean }
+  /** An address list (`list:NAME`), both families. Source side only. */
+  | { readonly kind: 'list'; readonly list: AddressList; readonly invert: boolean }
   /** Lower-case colon text. Source side only. */
   | { readonly kind: 'mac'; readonly mac: string; readonly invert: boolean }
 

@@ -1,0 +1,65 @@
+// What is decided before and beside the zones, the same for every interpreter (oracle, ruleset, XDP):
+// the names under which these decisions are counted and reported, and the packets no zone may stop.
+import type { Family, Prefix } from './addr.ts'
+import { formatPrefix } from './addr.ts'
+import { formatPortRange } from './port.ts'
+import type { PortMatch } from './firewall.ts'
+
+/** Rule ids of decisions that belong to no zone. */
+export const stageRules = {
+  panic: 'panic',
+  established: 'connection/established',
+  dnat: 'connection/dnat',
+  invalid: 'connection/invalid',
+  loopback: 'loopback',
+} as const
+
+export function failsafeRule(port: PortMatch): string {
+  return `failsafe/${formatPortRange(port.ports)}/${port.protocol}`
+}
+
+export function neverBlockRule(prefix: Prefix): string {
+  return `never-block/${formatPrefix(prefix)}`
+}
+
+export function blockListRule(list: string): string {
+  return `block/${list}`
+}
+
+/** A forwarded packet that leaves by the zone it came from, in a zone with `forward`. */
+export function zoneForwardRule(zone: string): string {
+  return `${zone}/forward`
+}
+
+export interface Essential {
+  readonly id: string
+  readonly family: Family
+  readonly source?: Prefix
+  readonly protocol:
+    | { readonly kind: 'icmp'; readonly type: number }
+    | { readonly kind: 'udp'; readonly sourcePort: number; readonly destinationPort: number }
+}
+
+const linkLocal: Prefix = { family: 'ipv6', addr: 0xfe80n << 112n, length: 10 }
+
+function icmp6(name: string, type: number): Essential {
+  return { id: `essential/${name}`, family: 'ipv6', protocol: { kind: 'icmp', type } }
+}
+
+/**
+ * Packets to this host without which it has no IPv6 at all: neighbour and router discovery, multicast membership, and the
+ * answers to its own DHCPv6 client (they come from another address than the question went to, so they are never ESTABLISHED).
+ * Decided before INVALID, because connection tracking does not know most of them.
+ */
+export const essentials: readonly Essential[] = [
+  icmp6('neighbour-solicitation', 135),
+  icmp6('neighbour-advertisement', 136),
+  icmp6('router-advertisement', 134),
+  icmp6('router-solicitation', 133),
+  icmp6('redirect', 137),
+  icmp6('mld-query', 130),
+  icmp6('mld-report', 131),
+  icmp6('mld-done', 132),
+  icmp6('mld2-report', 143),
+  { id: 'essential/dhcpv6-reply', family: 'ipv6', source: linkLocal, protocol: { kind: 'udp', sourcePort: 547, destinationPort: 546 } },
+]
