@@ -35,6 +35,8 @@ interface FieldBase {
   readonly runtime: 'timed' | 'plain' | 'no'
   /** First face of the interface that has it. */
   readonly since?: '2.5'
+  /** An example for the manual, in YAML. */
+  readonly example?: string
 }
 
 export interface ScalarField<T> extends FieldBase {
@@ -46,6 +48,10 @@ export interface ScalarField<T> extends FieldBase {
   /** Accepts what YAML or the bus gave; throws DerpanetError with `code`. */
   readonly parse: (value: unknown) => T
   readonly code: ErrorCode
+  /** All values, where there are few: for suggestions and the manual. */
+  readonly values?: readonly string[]
+  /** The member family has a query verb too: queryFamily. */
+  readonly query?: true
 }
 
 export interface FlagField extends FieldBase {
@@ -67,11 +73,20 @@ export interface DictField extends FieldBase {
   readonly code: ErrorCode
 }
 
+/** The tuples keep a union of words one field instead of one field per word. */
 export type Field<T> =
-  T extends boolean ? FlagField | ScalarField<T>
-  : T extends readonly (infer Item)[] ? ListField<Item>
-  : T extends Readonly<Record<string, string>> ? DictField | ScalarField<T>
+  [T] extends [boolean] ? FlagField | ScalarField<T>
+  : [T] extends [readonly (infer Item)[]] ? ListField<Item>
+  : [T] extends [Readonly<Record<string, string>>] ? DictField
   : ScalarField<T>
 
 /** One row per key of a settings type: a missing or superfluous row does not compile. */
 export type FieldTable<S> = { readonly [Key in keyof S]-?: Field<S[Key]> }
+
+/** A row of any table, for code that works on all of them; what it reads and writes is `unknown`. */
+export type AnyField = ScalarField<any> | FlagField | ListField<any> | DictField
+
+/** The rows of a table in their order, which is the order of keys on the bus and in the manual. */
+export function fieldRows<S>(table: FieldTable<S>): readonly (readonly [keyof S & string, AnyField])[] {
+  return Object.entries(table) as unknown as readonly (readonly [keyof S & string, AnyField])[]
+}

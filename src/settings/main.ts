@@ -1,0 +1,62 @@
+// The keys of derpanet.yaml.
+import type { LogDenied, MainSettings, XdpMode } from '../model/settings.ts'
+import { DerpanetError, printable } from '../errors.ts'
+import { dict, flag, interfaceItem, list, nameItem, portItem, prefixItem, word } from './codec.ts'
+import type { FieldTable, ScalarField } from './field.ts'
+import { isName } from './names.ts'
+
+export const xdpModes: readonly XdpMode[] = ['auto', 'native', 'generic', 'off']
+export const logDeniedValues: readonly LogDenied[] = ['off', 'all', 'unicast', 'broadcast', 'multicast']
+
+const defaultZoneField: ScalarField<string> = {
+  shape: 'scalar', type: 's', code: 'INVALID_ZONE', yaml: 'default-zone', dbus: 'DefaultZone', runtime: 'plain', example: 'public',
+  doc: 'The zone of packets that no source and no interface puts into another.',
+  parse: (value) => {
+    if (typeof value !== 'string' || !isName('zone', value)) throw new DerpanetError('INVALID_ZONE', printable(String(value)))
+    return value
+  },
+}
+
+export const mainFields: FieldTable<MainSettings> = {
+  defaultZone: defaultZoneField,
+  logDenied: word(logDeniedValues, 'INVALID_VALUE', {
+    yaml: 'log-denied', dbus: 'LogDenied', runtime: 'plain', doc: 'Which rejected and dropped packets are logged, by packet type.',
+  }),
+  block: list(nameItem('list', 'list', 'INVALID_SOURCE'), 'INVALID_SOURCE', {
+    yaml: 'block', runtime: 'no', example: '[spamhaus]',
+    doc: 'Lists (lists/NAME.list) whose senders are dropped before everything else, to this host and through it.',
+  }),
+  neverBlock: list(prefixItem, 'INVALID_ADDR', {
+    yaml: 'never-block', runtime: 'no', example: '[192.0.2.10, "2001:db8::/48"]',
+    doc: 'Senders that no list, no zone and not even panic mode keeps from this host; lists do not stop what they send through it.',
+  }),
+  failsafePorts: list(portItem, 'INVALID_PORT', {
+    yaml: 'failsafe-ports', runtime: 'no', example: '[22/tcp]',
+    doc: 'Ports of this host that stay reachable for everybody, whatever lists, zones and panic mode say.',
+  }),
+  xdp: word(xdpModes, 'INVALID_VALUE', {
+    yaml: 'xdp', runtime: 'no',
+    doc: 'Where packets are dropped early: native in the driver, generic in the kernel, off by the ruleset alone; auto is native where the driver keeps its speed, else off. The ruleset is complete in every case.',
+  }),
+  xdpInterfaces: dict({
+    yaml: 'xdp-interfaces', runtime: 'no', keys: null, code: 'INVALID_VALUE', example: '{eth0: native, wlan0: off}',
+    doc: 'The same for single interfaces.',
+    parse: (name, value) => {
+      interfaceItem.fromText(name)
+      if (!(xdpModes as readonly string[]).includes(value)) throw new DerpanetError('INVALID_VALUE', `${printable(name)}: '${printable(value)}' is none of ${xdpModes.join(', ')}`)
+      return value
+    },
+  }) as FieldTable<MainSettings>['xdpInterfaces'],
+  autoReload: flag({
+    yaml: 'auto-reload', runtime: 'no', doc: 'A changed file takes effect by itself, once the whole configuration is valid; otherwise at the next reload.',
+  }),
+  onStop: word(['keep', 'open'] as const, 'INVALID_VALUE', {
+    yaml: 'on-stop', runtime: 'no', doc: 'What stopping the daemon does: keep leaves filtering in place, open removes every rule.',
+  }),
+  flushAllOnReload: flag({
+    yaml: 'flush-all-on-reload', runtime: 'no', doc: 'A reload also forgets interfaces that were put into zones at runtime.',
+  }),
+  firewalldCompat: word(['2.5', '1.3', 'no'] as const, 'INVALID_VALUE', {
+    yaml: 'firewalld-compat', runtime: 'no', doc: 'Which version of firewalld\'s D-Bus interface is offered, or none.',
+  }),
+}
