@@ -1,24 +1,23 @@
 // Settings, changes and callers as JSON and back. Reading is strict: a stored thing passes the same checks as a file a
 // person wrote, and unknown or missing keys are refused, because state on disk may be damaged or from another version.
 import type { Caller } from '../service.ts'
-import type { DictField, Field, FieldTable, ListField, ScalarField } from '../settings/field.ts'
+import type { AnyField } from '../settings/field.ts'
 import type { Change } from '../model/change.ts'
 import type { AddressList, Entry, Layer, Position, Settings } from '../model/settings.ts'
 import { mainFields } from '../settings/main.ts'
 import { zoneFields } from '../settings/zone.ts'
 import { policyFields } from '../settings/policy.ts'
 import { serviceFields } from '../settings/service.ts'
-import { ipsetFields } from '../settings/ipset.ts'
-import { icmptypeFields } from '../settings/icmptype.ts'
+import { ipSetFields } from '../settings/ipset.ts'
+import { icmpTypeFields } from '../settings/icmptype.ts'
 import { helperFields } from '../settings/helper.ts'
 
 type Json = Readonly<Record<string, unknown>>
-type AnyField = Field<unknown> | ScalarField<unknown> | ListField<unknown> | DictField
 type AnyTable = Readonly<Record<string, AnyField>>
 
 /** The kinds of named objects in Settings, in the order they are written. */
 const kinds = {
-  zones: zoneFields, policies: policyFields, services: serviceFields, ipsets: ipsetFields, icmptypes: icmptypeFields, helpers: helperFields,
+  zones: zoneFields, policies: policyFields, services: serviceFields, ipsets: ipSetFields, icmptypes: icmpTypeFields, helpers: helperFields,
 } as unknown as Readonly<Record<ObjectKind, AnyTable>>
 const mainTable = mainFields as unknown as AnyTable
 

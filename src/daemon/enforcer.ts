@@ -1,0 +1,131 @@
+// Brings every dataplane to a plan, or back to the previous one. Knows no settings and no queue.
+import { DerpanetError, printable } from '../errors.ts'
+import type { Plan } from '../compile/plan.ts'
+import type { ApplyReport, Counters, Dataplane, DataplaneStatus } from '../kernel/dataplane.ts'
+import type { Log } from '../log.ts'
+
+/**
+ * Dataplanes with `prepare` only subtract (XDP): they are narrowed first and widened last, and one that cannot follow is
+ * degraded, not a failure, because the complete dataplanes decide alone then.
+ */
+export class Enforcer {
+  private readonly dataplanes: readonly Dataplane[]
+  private readonly log: Log
+  private plan: Plan | null = null
+  private readonly degraded = new Map<string, string>()
+  /** Why the kernel may hold something else than `plan`: a failed way back. */
+  private unsure: string | null = null
+
+  constructor(dataplanes: readonly Dataplane[], log: Log) {
+    this.dataplanes = dataplanes
+    this.log = log
+  }
+
+  inForce(): Plan | null {
+    return this.plan
+  }
+
+  /** Should apply() be tried again with the same plan? */
+  needsRepair(): boolean {
+    return this.unsure !== null || this.degraded.size > 0
+  }
+
+  /** Resolves with one line for the log. Throws DerpanetError COMMAND_FAILED (or a dataplane's own); the previous plan is in force then. */
+  async apply(plan: Plan): Promise<string> {
+    const reports: string[] = []
+    try {
+      for (const dataplane of this.dataplanes) await dataplane.prepare?.(plan)
+      for (const dataplane of this.dataplanes.filter(isComplete)) reports.push(reportText(dataplane, await dataplane.apply(plan)))
+    } catch (cause) {
+      await this.goBack()
+      throw asDerpanetError(cause)
+    }
+    this.plan = plan
+    this.unsure = null
+    for (const dataplane of this.dataplanes.filter((each) => !isComplete(each))) reports.push(await this.follow(dataplane, plan))
+    return reports.join('; ')
+  }
+
+  /** A subtracting dataplane was narrowed before, so what it drops is right even if it cannot take the whole plan. */
+  private async follow(dataplane: Dataplane, plan: Plan): Promise<string> {
+    try {
+      const report = await dataplane.apply(plan)
+      this.degraded.delete(dataplane.name)
+      return reportText(dataplane, report)
+    } catch (error) {
+      this.degraded.set(dataplane.name, printable((error as Error).message))
+      this.log.error({ dataplane: dataplane.name, error }, 'dataplane could not follow; the ruleset decides alone')
+      return `${dataplane.name}: degraded`
+    }
+  }
+
+  private async goBack(): Promise<void> {
+    if (this.plan === null) return
+    const failures: string[] = []
+    for (const dataplane of [...this.dataplanes.filter(isComplete), ...this.dataplanes.filter((each) => !isComplete(each))]) {
+      try {
+        await dataplane.apply(this.plan)
+      } catch (error) {
+        failures.push(`${dataplane.name}: ${printable((error as Error).message)}`)
+        this.log.error({ dataplane: dataplane.name, error }, 'previous plan could not be applied again')
+      }
+    }
+    this.unsure = failures.length === 0 ? null : failures.join('; ')
+  }
+
+  async counters(): Promise<Counters> {
+    const sums = new Map<string, { packets: bigint; bytes: bigint }>()
+    for (const dataplane of this.dataplanes) {
+      for (const [rule, { packets, bytes }] of await dataplane.counters()) {
+        const before = sums.get(rule)
+        sums.set(rule, { packets: packets + (before?.packets ?? 0n), bytes: bytes + (before?.bytes ?? 0n) })
+      }
+    }
+    return sums
+  }
+
+  async status(): Promise<readonly DataplaneStatus[]> {
+    return Promise.all(this.dataplanes.map(async (dataplane): Promise<DataplaneStatus> => {
+      const status = await this.statusOf(dataplane)
+      const trouble = isComplete(dataplane) ? this.unsure : this.degraded.get(dataplane.name)
+      if (trouble === null || trouble === undefined) return status
+      return { ...status, state: 'degraded', details: [{ subject: dataplane.name, text: trouble }, ...status.details] }
+    }))
+  }
+
+  /** Looking must not fail for one part that cannot be looked at. */
+  private async statusOf(dataplane: Dataplane): Promise<DataplaneStatus> {
+    try {
+      return await dataplane.status()
+    } catch (error) {
+      return { name: dataplane.name, state: 'degraded', details: [{ subject: dataplane.name, text: printable((error as Error).message) }] }
+    }
+  }
+
+  /** Removes everything of ours everywhere. Throws one error with all failures. */
+  async purge(): Promise<void> {
+    const failures: unknown[] = []
+    for (const dataplane of [...this.dataplanes].reverse()) {
+      try {
+        await dataplane.purge()
+      } catch (error) {
+        failures.push(error)
+      }
+    }
+    this.plan = null
+    if (failures.length > 0) throw new AggregateError(failures, `purge: ${failures.map((error) => (error as Error).message).join('; ')}`)
+  }
+}
+
+function isComplete(dataplane: Dataplane): boolean {
+  return dataplane.prepare === undefined
+}
+
+function reportText(dataplane: Dataplane, report: ApplyReport): string {
+  return `${dataplane.name}: ${report.summary} (${report.elapsedMs.toFixed(1)} ms)`
+}
+
+function asDerpanetError(cause: unknown): DerpanetError {
+  if (cause instanceof DerpanetError) return cause
+  return new DerpanetError('COMMAND_FAILED', printable((cause as Error).message.split('\n')[0] ?? ''), { cause })
+}

@@ -1,0 +1,40 @@
+// What is wrong with a configuration, as text: every mistake one line for log and status, and one error for a caller.
+import { DerpanetError, errorCodes, type ErrorCode } from '../errors.ts'
+import { formatDiagnostic, type Diagnostic } from '../config/diagnostic.ts'
+import type { Problem } from '../model/resolve.ts'
+
+/** All mistakes of one configuration, never empty. Lines are `file:line:column: CODE: text`. */
+export interface Mistakes {
+  readonly lines: readonly string[]
+  readonly first: DerpanetError
+}
+
+/** null when nothing of it is an error. */
+export function mistakesIn(diagnostics: readonly Diagnostic[], problems: readonly Problem[] = []): Mistakes | null {
+  const errors = diagnostics.filter((diagnostic) => diagnostic.severity === 'error')
+  const lines = [...errors.map((diagnostic) => formatDiagnostic(diagnostic, { caret: false })), ...problems.map(problemText)]
+  if (lines.length === 0) return null
+  const code = errors[0]?.code ?? problems[0]?.code ?? 'PARSE_ERROR'
+  const place = errors[0] === undefined ? problemPlace(problems[0]) : `${errors[0].file}:${errors[0].line}:${errors[0].column}: `
+  const text = errors[0]?.text ?? problems[0]?.detail ?? ''
+  const more = lines.length === 1 ? '' : ` (and ${lines.length - 1} more ${lines.length === 2 ? 'mistake' : 'mistakes'}: derpanetctl check)`
+  return { lines, first: new DerpanetError(isErrorCode(code) ? code : 'PARSE_ERROR', `${place}${text}${more}`) }
+}
+
+export function warningsIn(diagnostics: readonly Diagnostic[]): readonly string[] {
+  return diagnostics.filter(({ severity }) => severity === 'warning').map((diagnostic) => formatDiagnostic(diagnostic, { caret: false }))
+}
+
+function problemText(problem: Problem): string {
+  return `${problemPlace(problem)}${problem.code}: ${problem.detail}`
+}
+
+function problemPlace(problem: Problem | undefined): string {
+  const { file, position } = problem?.origin ?? {}
+  if (file === undefined) return problem === undefined || problem.origin.text === '' ? '' : `${problem.origin.text}: `
+  return position === undefined ? `${file}: ` : `${file}:${position.line}:${position.column}: `
+}
+
+function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(errorCodes, code)
+}
