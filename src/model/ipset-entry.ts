@@ -1,50 +1,26 @@
-// Entries of user ipsets: which text is an entry of which type, its canonical form, and which entries overlap.
+// Entries of user ipsets: which text is an entry of which type, its canonical form and its parts, and which entries overlap.
 import { DerpanetError, printable } from '../errors.ts'
-import { addressBits, formatAddr, formatPrefix, isMac, parseAddr4, parseAddr6, parsePrefix } from './addr.ts'
+import { addressBits, formatAddr, formatPrefix, isMac, parseAddr4, parsePrefix } from './addr.ts'
 import type { Family } from './addr.ts'
+import { checkInterfaceName } from './interface-name.ts'
 import { parsePortRange } from './port.ts'
+import { parseProtocol } from './protocol.ts'
 
-const bad = (entry: string, why: string): DerpanetError => new DerpanetError('INVALID_ENTRY', `'${printable(entry)}': ${why}`)
+/** firewalld's types, in the order its property shows them. */
+export const ipsetTypes = [
+  'hash:ip', 'hash:ip,port', 'hash:ip,port,ip', 'hash:ip,port,net', 'hash:ip,mark', 'hash:net', 'hash:net,net', 'hash:net,port',
+  'hash:net,port,net', 'hash:net,iface', 'hash:mac',
+] as const
+export type IpSetType = (typeof ipsetTypes)[number]
 
-function parseSingle(family: Family, text: string): bigint | null {
-  const addr4 = family === 'ipv4' ? parseAddr4(text) : null
-  return family === 'ipv4' ? (addr4 === null ? null : BigInt(addr4)) : parseAddr6(text)
-}
+/** Types that say where a packet comes from, and nothing of where it goes: only these can be sources. */
+export const sourceTypes: ReadonlySet<string> = new Set<IpSetType>([
+  'hash:ip', 'hash:ip,port', 'hash:ip,mark', 'hash:net', 'hash:net,port', 'hash:net,iface', 'hash:mac',
+])
 
-/** An address, or an IPv4 range `first-last`: canonical text and inclusive bounds. */
-function parseAddressRange(family: Family, text: string): { readonly text: string; readonly first: bigint; readonly last: bigint } | null {
-  const single = parseSingle(family, text)
-  if (single !== null) return { text: formatAddr(family, single), first: single, last: single }
-  const [from, to, more] = text.split('-')
-  const first = family === 'ipv4' && from !== undefined ? parseSingle(family, from) : null
-  const last = to === undefined ? null : parseSingle(family, to)
-  if (more !== undefined || first === null || last === null || first > last) return null
-  return { text: `${formatAddr(family, first)}-${formatAddr(family, last)}`, first, last }
-}
-
-function isEntryPort(text: string): boolean {
-  const colon = text.indexOf(':')
-  if (colon < 0) return parsePortRange(text) !== null
-  const protocol = text.slice(0, colon)
-  const rest = text.slice(colon + 1)
-  if (['tcp', 'udp', 'sctp', 'udplite'].includes(protocol)) return parsePortRange(rest) !== null
-  if (protocol === 'icmp' || protocol === 'icmpv6') return /^([a-z-]+|\d{1,3}\/\d{1,3})$/.test(rest)
-  return /^([a-z0-9-]{1,16}|\d{1,3})$/.test(protocol) && rest === '0'
-}
-
-function canonicalPart(part: string, kind: string, family: Family): string | null {
-  switch (kind) {
-    case 'ip': return parseAddressRange(family, part)?.text ?? null
-    case 'net': {
-      const prefix = parsePrefix(part)
-      return prefix !== null && prefix.family === family && prefix.length > 0 ? formatPrefix(prefix) : null
-    }
-    case 'port': return isEntryPort(part) ? part : null
-    case 'mark': return /^(0x[0-9a-fA-F]{1,8}|\d{1,10})(\/0x[0-9a-fA-F]{1,8})?$/.test(part) ? part : null
-    case 'iface': return /^(physdev:)?[^\s/!*"'\\,:]{1,15}$/.test(part) ? part : null
-    case 'mac': return isMac(part) && part !== '00:00:00:00:00:00' ? part : null
-    default: return null
-  }
+export const ipsetOptions = ['family', 'hashsize', 'maxelem', 'timeout'] as const
+export function isIpSetType(type: string): type is IpSetType {
+  return (ipsetTypes as readonly string[]).includes(type)
 }
 
 /** The family of a set's addresses: option family, inet without one; null for hash:mac, which has no addresses. */
@@ -53,57 +29,158 @@ export function ipSetFamily(type: string, options: Readonly<Record<string, strin
   return options['family'] === 'inet6' ? 'ipv6' : 'ipv4'
 }
 
-/**
- * Canonical text of an entry: host bits cleared, IPv6 compressed in lower case, a full-length prefix without its length,
- * MAC as written. Throws INVALID_ENTRY.
- */
-export function parseIpSetEntry(type: string, options: Readonly<Record<string, string>>, entry: string): string {
-  const parts = type.replace(/^hash:/, '').split(',')
-  const found = entry.split(',')
-  if (found.length !== parts.length) throw bad(entry, `${type} takes ${parts.join(',')}`)
-  const family = ipSetFamily(type, options) ?? 'ipv4'
-  return found.map((part, index) => {
-    const canonical = canonicalPart(part, parts[index] ?? '', family)
-    if (canonical === null) throw bad(entry, `'${printable(part)}' is not ${parts[index]}${type === 'hash:mac' ? '' : ` of ${family}`}`)
-    return canonical
-  }).join(',')
+/** Inclusive, as numbers of the set's family. */
+export interface AddressRange {
+  readonly first: bigint
+  readonly last: bigint
 }
 
-/** Inclusive numeric bounds of an entry that is one address, range or prefix; null for entries with more parts and MACs. */
-export function entryBounds(entry: string): { readonly family: Family; readonly first: bigint; readonly last: bigint } | null {
-  const prefix = parsePrefix(entry)
-  if (prefix === null) {
-    const range = parseAddressRange('ipv4', entry)
-    return range === null ? null : { family: 'ipv4', first: range.first, last: range.last }
+/** One part of an entry, between commas. */
+export type EntryPart =
+  | { readonly kind: 'addresses'; readonly range: AddressRange }
+  /** `protocol` is the IP protocol number; without ports for protocols that have none. */
+  | { readonly kind: 'port'; readonly protocol: number; readonly first: number; readonly last: number }
+  | { readonly kind: 'mark'; readonly mark: number }
+  | { readonly kind: 'interface'; readonly name: string; readonly physical: boolean }
+  | { readonly kind: 'mac'; readonly mac: string }
+
+export interface IpSetEntry {
+  /** Canonical: host bits cleared, IPv6 compressed lower case, MAC as typed, `1.2.3.4/32` stays so. */
+  readonly text: string
+  readonly parts: readonly EntryPart[]
+}
+
+/** As {@link parseEntryParts}, the canonical text alone. */
+export function parseIpSetEntry(type: string, options: Readonly<Record<string, string>>, text: string): string {
+  return parseEntryParts(type, options, text).text
+}
+
+/** Throws INVALID_ENTRY; INVALID_TYPE when the set's type is not one of ours. */
+export function parseEntryParts(type: string, options: Readonly<Record<string, string>>, text: string): IpSetEntry {
+  if (!isIpSetType(type)) throw new DerpanetError('INVALID_TYPE', printable(type))
+  const kinds = type.slice('hash:'.length).split(',')
+  const texts = text.split(',')
+  if (texts.length !== kinds.length) return invalid(`entry '${text}' does not match ipset type '${type}'`)
+  const family = ipSetFamily(type, options) ?? 'ipv4'
+  const parts = kinds.map((kind, at) => parsePart(kind, at, type, family, texts[at]!, text))
+  return { text: parts.map((part) => part.text).join(','), parts: parts.map((part) => part.part) }
+}
+
+interface Part {
+  readonly text: string
+  readonly part: EntryPart
+}
+
+function parsePart(kind: string, at: number, type: string, family: Family, text: string, entry: string): Part {
+  switch (kind) {
+    case 'ip':
+    case 'net': {
+      const part = parseAddresses(family, text, kind === 'net' || (family === 'ipv4' && at === 0), at === 0)
+      return part ?? invalid(`invalid address '${text}' in '${entry}' for ${type} (${family})`)
+    }
+    case 'port':
+      return parsePort(text) ?? invalid(`invalid port '${text}' in '${entry}'`)
+    case 'mark': {
+      const mark = /^(0[xX][0-9a-fA-F]{1,8}|\d{1,10})$/.test(text) ? Number(text) : Infinity
+      return mark > 0xffff_ffff ? invalid(`invalid mark '${text}' in '${entry}'`) : { text, part: { kind: 'mark', mark } }
+    }
+    case 'iface': {
+      const physical = text.startsWith('physdev:')
+      const name = physical ? text.slice('physdev:'.length) : text
+      try {
+        checkInterfaceName(name)
+      } catch (cause) {
+        throw new DerpanetError('INVALID_ENTRY', printable(`invalid interface '${name}' in '${entry}'`), { cause })
+      }
+      return { text, part: { kind: 'interface', name, physical } }
+    }
+    case 'mac':
+      // an all-zero MAC is the kernel's "nothing here"
+      if (!isMac(text) || /^[0:]+$/.test(text)) return invalid(`invalid mac address '${text}' in '${entry}'`)
+      return { text, part: { kind: 'mac', mac: text.toLowerCase() } }
+    default:
+      throw new Error(`ipset type with part '${kind}'`)
   }
-  const hostBits = BigInt(addressBits(prefix.family) - prefix.length)
-  return { family: prefix.family, first: prefix.addr, last: prefix.addr + (1n << hostBits) - 1n }
+}
+
+/** A prefix of length 0 is refused everywhere: the kernel's hash sets cannot hold it. */
+function parseAddresses(family: Family, text: string, prefixes: boolean, ranges: boolean): Part | null {
+  const dash = text.indexOf('-')
+  if (dash >= 0) {
+    if (!ranges || family !== 'ipv4') return null
+    const one = parseAddr4(text.slice(0, dash))
+    const other = parseAddr4(text.slice(dash + 1))
+    if (one === null || other === null || one === 0 || other === 0) return null
+    const range = { first: BigInt(Math.min(one, other)), last: BigInt(Math.max(one, other)) }
+    return { text: `${formatAddr(family, range.first)}-${formatAddr(family, range.last)}`, part: { kind: 'addresses', range } }
+  }
+  const prefix = parsePrefix(text)
+  if (prefix === null || prefix.family !== family || prefix.length === 0 || (text.includes('/') && !prefixes)) return null
+  const bits = addressBits(family)
+  // 0.0.0.0 alone is the kernel's "nothing here"
+  if (prefix.addr === 0n && prefix.length === bits) return null
+  const canonical = formatPrefix(prefix)
+  const range = { first: prefix.addr, last: prefix.addr | ((1n << BigInt(bits - prefix.length)) - 1n) }
+  return { text: text.includes('/') && prefix.length === bits ? `${canonical}/${bits}` : canonical, part: { kind: 'addresses', range } }
+}
+
+/** `80`, `tcp:80`, `udp:80-90`, `icmp:echo-request`, `gre:0`: tcp when no protocol is given. */
+function parsePort(text: string): Part | null {
+  const trimmed = text.trim()
+  const colon = trimmed.indexOf(':')
+  const protocolText = colon < 0 ? 'tcp' : trimmed.slice(0, colon)
+  const portText = trimmed.slice(colon + 1)
+  const protocol = parseProtocol(protocolText)
+  if (protocol === null || portText === '') return null
+  const icmp = protocol === 1 || protocol === 58 ? parseIcmp(portText) : null
+  if (icmp !== null) return { text: trimmed, part: { kind: 'port', protocol, first: icmp, last: icmp } }
+  const ports = parsePortRange(portText)
+  return ports === null ? null : { text: trimmed, part: { kind: 'port', protocol, ...ports } }
+}
+
+/** `type/code` as the kernel keeps it in a set: type × 256 + code. Names are the tool's business and are not taken. */
+function parseIcmp(text: string): number | null {
+  const match = /^(\d{1,3})\/(\d{1,3})$/.exec(text)
+  if (match === null || Number(match[1]) > 255 || Number(match[2]) > 255) return null
+  return Number(match[1]) * 256 + Number(match[2])
+}
+
+function invalid(detail: string): never {
+  throw new DerpanetError('INVALID_ENTRY', printable(detail))
+}
+
+/** Entries of one part that cover addresses: only these are compared for overlaps, as firewalld does. */
+export function rangeOf(entry: IpSetEntry): AddressRange | null {
+  const [only, ...more] = entry.parts
+  return more.length === 0 && only?.kind === 'addresses' ? only.range : null
 }
 
 /**
  * Pairs [entry, the earlier entry that is the same, contains it or lies within it], one for each entry that overlaps.
- * Entries are canonical. n log n: sets may have a million entries.
+ * n log n: sets may have a million entries.
  */
-export function findOverlaps(entries: readonly string[]): readonly (readonly [string, string])[] {
-  const seen = new Set<string>()
+export function findOverlaps(type: string, options: Readonly<Record<string, string>>, texts: readonly string[]): readonly (readonly [string, string])[] {
   const overlaps: (readonly [string, string])[] = []
-  const ranges: { first: bigint; last: bigint; index: number }[] = []
-  entries.forEach((entry, index) => {
-    if (seen.has(entry)) overlaps.push([entry, entry])
-    else {
-      seen.add(entry)
-      const bounds = entryBounds(entry)
-      if (bounds !== null) ranges.push({ first: bounds.first, last: bounds.last, index })
-    }
+  const seen = new Set<string>()
+  const ranges: { readonly range: AddressRange; readonly at: number }[] = []
+  texts.forEach((text, at) => {
+    const entry = parseEntryParts(type, options, text)
+    const range = rangeOf(entry)
+    if (seen.has(entry.text)) overlaps.push([text, text])
+    else if (range !== null) ranges.push({ range, at })
+    seen.add(entry.text)
   })
-  ranges.sort((a, b) => a.first < b.first ? -1 : a.first > b.first ? 1 : a.last > b.last ? -1 : 1)
-  let reach: { last: bigint; index: number } | null = null
-  for (const range of ranges) {
-    if (reach !== null && range.first <= reach.last) {
-      const [earlier, later] = [Math.min(reach.index, range.index), Math.max(reach.index, range.index)]
-      overlaps.push([entries[later]!, entries[earlier]!])
+  ranges.sort((one, other) => compare(one.range.first, other.range.first) || compare(other.range.last, one.range.last))
+  let reach: { readonly range: AddressRange; readonly at: number } | null = null
+  for (const here of ranges) {
+    if (reach !== null && here.range.first <= reach.range.last) {
+      overlaps.push([texts[Math.max(reach.at, here.at)]!, texts[Math.min(reach.at, here.at)]!])
     }
-    if (reach === null || range.last > reach.last) reach = range
+    if (reach === null || here.range.last > reach.range.last) reach = here
   }
   return overlaps
+}
+
+function compare(one: bigint, other: bigint): number {
+  return one < other ? -1 : one > other ? 1 : 0
 }

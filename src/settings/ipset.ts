@@ -72,7 +72,7 @@ export function checkIpSet(ipset: IpSetSettings): Mistake[] {
   if (ipset.options['timeout'] !== undefined && ipset.options['timeout'] !== '0' && ipset.entries.length > 0) {
     return [{ key: 'entries', error: new DerpanetError('IPSET_WITH_TIMEOUT', 'entries of a set with a timeout live in the kernel only') }]
   }
-  return findOverlaps(canonical).map(([entry, other]) => ({
+  return findOverlaps(ipset.type, ipset.options, canonical).map(([entry, other]) => ({
     key: 'entries', item: written.get(entry)!,
     error: new DerpanetError('INVALID_ENTRY', `'${printable(written.get(entry)!)}' overlaps '${printable(written.get(other)!)}'`),
   }))
