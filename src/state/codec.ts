@@ -1,5 +1,6 @@
 // Settings, changes and callers as JSON and back. Reading is strict: a stored thing passes the same checks as a file a
 // person wrote, and unknown or missing keys are refused, because state on disk may be damaged or from another version.
+import { createHash } from 'node:crypto'
 import type { Caller } from '../service.ts'
 import type { AnyField } from '../settings/field.ts'
 import type { Change } from '../model/change.ts'
@@ -39,6 +40,28 @@ export function encodeSettings(settings: Settings): string {
   })
   const lists: ListReference[] = [...settings.lists.values()].map(({ name, digest }) => ({ name, digest })).sort((a, b) => (a.name < b.name ? -1 : 1))
   return JSON.stringify({ format: 1, main: encodeEntry(mainTable, settings.main), ...Object.fromEntries(objects), lists })
+}
+
+/** Digests of entries by identity: unchanged files share theirs between loads, so a reload hashes only what changed. */
+const entryDigests = new WeakMap<object, string>()
+
+/** SHA-256, hex, of the content: equal settings have equal digests, whatever was hashed before. */
+export function digestSettings(settings: Settings): string {
+  const hash = createHash('sha256').update(`main ${entryDigest(mainTable, settings.main)}\n`)
+  for (const kind of kindNames) {
+    const entries = settings[kind] as ReadonlyMap<string, Entry<object>>
+    for (const name of [...entries.keys()].sort()) hash.update(`${kind}/${name} ${entryDigest(kinds[kind], entries.get(name) as Entry<object>)}\n`)
+  }
+  for (const { name, digest } of [...settings.lists.values()].sort((a, b) => (a.name < b.name ? -1 : 1))) hash.update(`lists/${name} ${digest}\n`)
+  return hash.digest('hex')
+}
+
+function entryDigest(table: AnyTable, entry: Entry<object>): string {
+  const known = entryDigests.get(entry)
+  if (known !== undefined) return known
+  const digest = createHash('sha256').update(JSON.stringify(encodeEntry(table, entry))).digest('hex')
+  entryDigests.set(entry, digest)
+  return digest
 }
 
 export function listReferences(text: string): readonly ListReference[] {

@@ -2,13 +2,12 @@
 // one can be enforced when the files are broken. Capped in count and bytes; content is shared by its hash.
 //   generations/00000041.json  one record     objects/<sha256>.json  settings     lists/<digest>.list  packed lists
 //   number                     no number above this one was ever given out
-import { createHash } from 'node:crypto'
 import { mkdir, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Caller } from '../service.ts'
 import type { AddressList, Settings } from '../model/settings.ts'
 import { readIfThere, removeIfThere, writeAtomic } from './atomic.ts'
-import { asCount, asDigest, asObject, asText, decodeCaller, decodeSettings, encodeSettings, listReferences, onlyKeys } from './codec.ts'
+import { asCount, asDigest, asObject, asText, decodeCaller, decodeSettings, digestSettings, encodeSettings, listReferences, onlyKeys } from './codec.ts'
 import { decodeList, encodeList } from './list-file.ts'
 
 export interface GenerationRecord {
@@ -16,8 +15,8 @@ export interface GenerationRecord {
   /** ISO 8601, UTC. */
   readonly at: string
   readonly by: Caller
-  readonly what: 'start' | 'reload'
-  /** SHA-256 of the encoded settings. */
+  readonly what: 'start' | 'reload' | 'change'
+  /** Digest of the settings (state/codec.ts). */
   readonly settings: string
 }
 
@@ -93,17 +92,11 @@ export class GenerationStore {
     this.last = Math.max(this.last, number)
   }
 
-  /** Digest under which {@link record} would store these settings. */
-  digestOf(settings: Settings): string {
-    return digest(encodeSettings(settings))
-  }
-
   /** Stores a configuration that is in force; durable when it resolves. Then evicts what exceeds the limits. */
   async record(settings: Settings, record: Omit<GenerationRecord, 'settings'>): Promise<GenerationRecord> {
-    const text = encodeSettings(settings)
-    const complete: GenerationRecord = { ...record, settings: digest(text) }
+    const complete: GenerationRecord = { ...record, settings: digestSettings(settings) }
     for (const list of settings.lists.values()) await this.writeOnce(this.listPath(list.digest), () => encodeList(list))
-    await this.writeOnce(this.objectPath(complete.settings), () => text)
+    await this.writeOnce(this.objectPath(complete.settings), () => encodeSettings(settings))
     await writeAtomic(this.recordPath(complete.number), `${JSON.stringify(complete)}\n`)
     this.records = [...this.records.filter(({ number }) => number !== complete.number), complete].sort((a, b) => a.number - b.number)
     await this.evict()
@@ -128,7 +121,6 @@ export class GenerationStore {
     const bytes = await readIfThere(this.objectPath(record.settings))
     if (bytes === null) throw new Error('its settings are missing')
     const text = bytes.toString('utf8')
-    if (digest(text) !== record.settings) throw new Error('its settings are damaged')
     const lists = new Map<string, AddressList>()
     for (const { name, digest: listDigest } of listReferences(text)) {
       const list = await readIfThere(this.listPath(listDigest))
@@ -139,7 +131,9 @@ export class GenerationStore {
         throw new Error(`list ${name}: ${(error as Error).message}`)
       }
     }
-    return decodeSettings(text, lists)
+    const settings = decodeSettings(text, lists)
+    if (digestSettings(settings) !== record.settings) throw new Error('its settings are damaged')
+    return settings
   }
 
   /** At a clean stop: gives unused reserved numbers back. */
@@ -215,14 +209,10 @@ function decodeRecord(stored: unknown): GenerationRecord {
   const record = asObject(stored, 'generation')
   onlyKeys(record, ['number', 'at', 'by', 'what', 'settings'], 'generation')
   const what = asText(record['what'], 'what')
-  if (what !== 'start' && what !== 'reload') throw new Error(`what ${what} is not known`)
+  if (what !== 'start' && what !== 'reload' && what !== 'change') throw new Error(`what ${what} is not known`)
   const at = asText(record['at'], 'at')
   if (Number.isNaN(Date.parse(at))) throw new Error('its time is no time')
   return { number: asCount(record['number'], 'number'), at, by: decodeCaller(record['by']), what, settings: asDigest(record['settings']) }
-}
-
-function digest(text: string): string {
-  return createHash('sha256').update(text).digest('hex')
 }
 
 async function isThere(path: string): Promise<boolean> {
