@@ -17,13 +17,22 @@ export interface Probe {
 /** `open PEER`, `closed` (RST, or port unreachable for UDP), `reject icmpT/C`, `drop`, `drop local`, `error NAME`. */
 export type ProbeResult = string
 
+export interface ExchangeOptions {
+  readonly waitMs: number
+  readonly enough?: number
+  readonly keep?: boolean
+}
+
 export interface Agent {
   probe(items: readonly Probe[]): Promise<readonly ProbeResult[]>
   one(item: Probe): Promise<ProbeResult>
   /** Answers everybody at `tcp:22`, `udp:5000-5010`, … until the agent ends. */
   serve(specs: readonly string[]): Promise<void>
-  /** Sends frames from the first interface and gives the frames that arrive at any of them until `waitMs` after the last. */
-  exchange(ifnames: readonly string[], frames: readonly Uint8Array[], waitMs: number, enough?: number): Promise<readonly Buffer[]>
+  /**
+   * Sends frames from the first interface and gives the frames that arrive at any of them until `waitMs` after the last,
+   * or until there are `enough`. `keep`: with those that arrived since the exchange before.
+   */
+  exchange(ifnames: readonly string[], frames: readonly Uint8Array[], options: ExchangeOptions): Promise<readonly Buffer[]>
   /** Sends IP packets as this host's own. One errno name for each, "" for sent. */
   raw(packets: readonly { readonly family: 4 | 6; readonly destination: string; readonly packet: Uint8Array }[]): Promise<readonly string[]>
   /** A TCP connection that stays open. */
@@ -34,7 +43,7 @@ export interface Agent {
 }
 
 export async function startAgent(prefix: readonly string[]): Promise<Agent> {
-  const [file, ...args] = [...prefix, '/usr/bin/python3', '-u', fileURLToPath(new URL('probe-agent.py', import.meta.url))] as [string, ...string[]]
+  const [file = '', ...args] = [...prefix, '/usr/bin/python3', '-u', fileURLToPath(new URL('probe-agent.py', import.meta.url))]
   const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C.UTF-8' } })
   const waiting = new Map<number, { resolve(value: unknown): void; reject(failure: Error): void }>()
   let complaints = ''
@@ -75,10 +84,8 @@ export async function startAgent(prefix: readonly string[]): Promise<Agent> {
     async serve(specs) {
       await call('serve', { specs })
     },
-    async exchange(ifnames, frames, waitMs, enough) {
-      const heard = await call('exchange', {
-        ifname: ifnames, frames: frames.map((frame) => Buffer.from(frame).toString('hex')), waitMs, ...(enough === undefined ? {} : { enough }),
-      })
+    async exchange(ifnames, frames, options) {
+      const heard = await call('exchange', { ifname: ifnames, frames: frames.map((frame) => Buffer.from(frame).toString('hex')), ...options })
       return (heard as string[]).map((hex) => Buffer.from(hex, 'hex'))
     },
     async raw(packets) {

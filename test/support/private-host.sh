@@ -40,8 +40,12 @@ route add default via 192.0.2.2
 route add ::/0 via 2001:db8:1::2
 neigh replace 192.0.2.2 lladdr 02:00:5e:00:01:02 dev ext0 nud permanent
 neigh replace 2001:db8:1::2 lladdr 02:00:5e:00:01:02 dev ext0 nud permanent
+neigh replace fe80::1 lladdr 02:00:5e:00:01:02 dev ext0 nud permanent
 neigh replace 198.51.100.2 lladdr 02:00:5e:00:02:02 dev int0 nud permanent
 neigh replace 2001:db8:2::2 lladdr 02:00:5e:00:02:02 dev int0 nud permanent
+neigh replace fe80::1 lladdr 02:00:5e:00:02:02 dev int0 nud permanent
+neigh replace 198.51.100.7 lladdr 02:00:5e:00:02:02 dev int0 nud permanent
+neigh replace 2001:db8:2::7 lladdr 02:00:5e:00:02:02 dev int0 nud permanent
 END
 ip -n "$out" -batch - <<END || die "addresses of outside"
 link set lo up

@@ -4,7 +4,8 @@
 One JSON object a line on standard input, one answer a line on standard output, with the same "id"; commands may overlap.
 It ends when its input ends. It decides nothing: frames are built and judged in frame.ts and probe.ts.
 
-exchange  ifname frames[hex] waitMs         send Ethernet frames, answer the frames that arrived meanwhile and for waitMs after
+exchange  ifname frames[hex] waitMs keep    send Ethernet frames, answer the frames that arrived meanwhile and for waitMs after
+                                            (keep: and those heard since the last exchange)
 raw       packets[{family, destination, hex}]  send IP packets as this host's own; answers one errno name or "" for each
 probe     items[{kind tcp|udp|ping, host, port, src, timeoutMs, payload}]   all at once; answers one text for each
 serve     specs["tcp:22", "udp:53"]         answer everybody with the address they came from
@@ -185,8 +186,9 @@ class Agent:
     async def op_exchange(self, command):
         names = [command['ifname']] if isinstance(command['ifname'], str) else command['ifname']
         socks = [self.packet_socket(name) for name in names]
-        for sock in socks:
-            self.take(sock, [])
+        if not command.get('keep'):
+            for sock in socks:
+                self.take(sock, [])
         heard = []
         for number, text in enumerate(command['frames']):
             socks[0].send(bytes.fromhex(text))
