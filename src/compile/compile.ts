@@ -1,0 +1,105 @@
+// Firewall → Plan: the one place where the meaning of a configuration becomes chains and sets. Pure; the order in which
+// zones or sources were written does not matter, only what the Firewall says about their order of decision.
+import type { Firewall } from '../model/firewall.ts'
+import { essentials, failsafeRule, stageRules } from '../model/stages.ts'
+import type { Essential } from '../model/stages.ts'
+import { activeZones, compileIngress, compileZoneForward } from './dispatch.ts'
+import { compileEarly, earlyInputChain, earlyOutputChain, neverBlockRules } from './early.ts'
+import type { MatchContext } from './match.ts'
+import type { Hook, Plan, PlanChain, PlanMatch, PlanRule } from './plan.ts'
+import { SetRegistry } from './sets.ts'
+import { compileZoneInput, forwardChainName, inputChainName } from './zone.ts'
+
+/**
+ * Chains of the result, in order: early-input, early-output (only when they decide something), input, forward, then two for
+ * each active zone by name. `input` and `forward` never fall through: their last rule leads into the default zone.
+ * Throws DerpanetError where a Firewall asks for what no ruleset can hold.
+ */
+export function compile(firewall: Firewall): Plan {
+  const context: MatchContext = { sets: new SetRegistry(), ipsets: firewall.ipsets }
+  const { sets } = context
+  const hooks: { hook: Hook; chain: string }[] = []
+  const chains: PlanChain[] = []
+  const addHook = (hook: Hook, chain: PlanChain | null): void => {
+    if (chain === null) return
+    chains.push(chain)
+    hooks.push({ hook, chain: chain.name })
+  }
+  addHook('early-input', earlyInputChain(firewall, sets))
+  addHook('early-output', earlyOutputChain(firewall, sets))
+  addHook('input', inputChain(firewall, context))
+  addHook('forward', forwardChain(firewall, context))
+
+  const active = activeZones(firewall)
+  for (const zone of [...firewall.zones.values()].filter(({ name }) => active.has(name))) {
+    chains.push(compileZoneInput(zone, context), compileZoneForward(firewall, zone, context))
+  }
+  return {
+    sets: sets.list(),
+    chains,
+    hooks,
+    early: compileEarly(firewall),
+    interfaces: firewall.ingress.flatMap((binding) => (binding.interface === undefined
+      ? []
+      : [{ name: binding.interface.name, wildcard: binding.interface.wildcard, zone: binding.zone }])),
+    defaultZone: firewall.defaultZone,
+  }
+}
+
+function acceptStates(states: readonly ('established' | 'related')[]): PlanRule {
+  return { id: stageRules.established, match: [{ kind: 'state', states }], verdict: { kind: 'accept' } }
+}
+
+const acceptDnat: PlanRule = { id: stageRules.dnat, match: [{ kind: 'dnat' }], verdict: { kind: 'accept' } }
+const dropInvalid: PlanRule = { id: stageRules.invalid, match: [{ kind: 'state', states: ['invalid'] }], verdict: { kind: 'drop' } }
+
+/**
+ * firewalld's order (established, DNAT, loopback, invalid, zones) with what no zone may stop in front of INVALID:
+ * connection tracking calls much of neighbour discovery invalid or untracked.
+ */
+function inputChain(firewall: Firewall, context: MatchContext): PlanChain {
+  const failsafe = firewall.failsafePorts.map((port): PlanRule => ({
+    id: failsafeRule(port),
+    match: [{ kind: 'port', protocol: port.protocol, side: 'destination', ports: port.ports }],
+    verdict: { kind: 'accept' },
+    origin: port.origin,
+  }))
+  return {
+    name: 'input',
+    rules: [
+      acceptStates(['established', 'related']),
+      acceptDnat,
+      { id: stageRules.loopback, match: [{ kind: 'in-interface', name: 'lo', wildcard: false }], verdict: { kind: 'accept' } },
+      ...failsafe,
+      ...neverBlockRules(firewall, context.sets, 'source', 'accept'),
+      ...essentials.map(essentialRule),
+      dropInvalid,
+      ...compileIngress(firewall, inputChainName, context),
+    ],
+  }
+}
+
+function forwardChain(firewall: Firewall, context: MatchContext): PlanChain {
+  return {
+    name: 'forward',
+    rules: [
+      acceptStates(['established', 'related']),
+      acceptDnat,
+      dropInvalid,
+      ...compileIngress(firewall, forwardChainName, context),
+    ],
+  }
+}
+
+function essentialRule({ id, family, source, protocol }: Essential): PlanRule {
+  const match: PlanMatch[] = [{ kind: 'family', family }]
+  if (source !== undefined) match.push({ kind: 'source-prefix', prefix: source, invert: false })
+  if (protocol.kind === 'icmp') match.push({ kind: 'icmp', type: protocol.type, code: null })
+  else {
+    match.push(
+      { kind: 'port', protocol: 'udp', side: 'source', ports: { first: protocol.sourcePort, last: protocol.sourcePort } },
+      { kind: 'port', protocol: 'udp', side: 'destination', ports: { first: protocol.destinationPort, last: protocol.destinationPort } },
+    )
+  }
+  return { id, match, verdict: { kind: 'accept' } }
+}

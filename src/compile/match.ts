@@ -1,0 +1,76 @@
+// From a model Match to Plan matches: one model rule becomes as many plan rules as families and lists ask for.
+import type { Family } from '../model/addr.ts'
+import type { AddressMatch, IpSet, Match, ProtocolMatch } from '../model/firewall.ts'
+import { DerpanetError, unreachable } from '../errors.ts'
+import type { PlanMatch } from './plan.ts'
+import { listSet, userSet } from './sets.ts'
+import type { SetRegistry } from './sets.ts'
+
+export interface MatchContext {
+  readonly sets: SetRegistry
+  readonly ipsets: ReadonlyMap<string, IpSet>
+}
+
+type Side = 'source' | 'destination'
+
+interface Variant {
+  /** null = both. */
+  readonly family: Family | null
+  readonly match: readonly PlanMatch[]
+}
+
+/** One variant per combination that some packet can fulfil. Throws INVALID_IPSET for a set that does not exist. */
+export function compileMatch(match: Match, context: MatchContext): readonly (readonly PlanMatch[])[] {
+  let variants: readonly Variant[] = [{ family: match.family ?? null, match: [] }]
+  if (match.source !== undefined) variants = combine(variants, compileAddress(match.source, 'source', context))
+  if (match.destination !== undefined) variants = combine(variants, compileAddress(match.destination, 'destination', context))
+  if (match.protocol !== undefined) variants = combine(variants, [compileProtocol(match.protocol)])
+  return variants.map((variant) => (variant.family === null ? variant.match : [{ kind: 'family', family: variant.family }, ...variant.match]))
+}
+
+function combine(left: readonly Variant[], right: readonly Variant[]): readonly Variant[] {
+  return left.flatMap((a) => right
+    .filter((b) => a.family === null || b.family === null || a.family === b.family)
+    .map((b) => ({ family: a.family ?? b.family, match: [...a.match, ...b.match] })))
+}
+
+export function compileAddress(address: AddressMatch, side: Side, context: MatchContext): readonly Variant[] {
+  switch (address.kind) {
+    case 'prefix': {
+      const { prefix, invert } = address
+      return [{ family: prefix.family, match: [{ kind: side === 'source' ? 'source-prefix' : 'destination-prefix', prefix, invert }] }]
+    }
+    case 'mac':
+      return [{ family: null, match: [{ kind: 'source-mac', mac: address.mac, invert: address.invert }] }]
+    case 'ipset': {
+      const ipset = context.ipsets.get(address.name)
+      if (ipset === undefined) throw new DerpanetError('INVALID_IPSET', address.name)
+      const role = context.sets.add(userSet(ipset))
+      return [{ family: ipset.family, match: [{ kind: 'set', role, side, invert: address.invert }] }]
+    }
+    case 'list':
+      return (['ipv4', 'ipv6'] as const).map((family) => {
+        const role = context.sets.add(listSet(address.list, family))
+        return { family, match: [{ kind: 'set', role, side, invert: address.invert }] }
+      })
+    default:
+      return unreachable(address)
+  }
+}
+
+function compileProtocol(protocol: ProtocolMatch): Variant {
+  switch (protocol.kind) {
+    case 'port':
+      return { family: null, match: [{ kind: 'port', protocol: protocol.protocol, side: 'destination', ports: protocol.ports }] }
+    case 'source-port':
+      return { family: null, match: [{ kind: 'port', protocol: protocol.protocol, side: 'source', ports: protocol.ports }] }
+    case 'protocol':
+      return { family: null, match: [{ kind: 'protocol', number: protocol.number }] }
+    case 'icmp':
+      return { family: null, match: [{ kind: 'icmp', type: protocol.type, code: protocol.code }] }
+    case 'any-icmp':
+      return { family: null, match: [{ kind: 'any-icmp' }] }
+    default:
+      return unreachable(protocol)
+  }
+}

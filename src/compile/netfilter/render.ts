@@ -1,0 +1,175 @@
+// Plan → chains and rules of iptables, per family and table. Only text is made here; what of it the kernel already
+// has, and what must go, is the diff's business.
+//
+// Where verdicts sit (docs/adr/0001): `mangle` holds the zones, so that our ACCEPT ends that table only and our DROP is
+// final. REJECT works in `filter` alone: mangle marks the packet, the first rule of filter answers it, and `security`,
+// which runs last, drops a marked packet that somebody accepted in between. `raw` holds what comes before connection tracking.
+import type { Family } from '../../model/addr.ts'
+import { rejectTypes } from '../../model/firewall.ts'
+import type { RejectType } from '../../model/firewall.ts'
+import type { Hook, Plan, PlanChain, PlanRule, PlanSet } from '../plan.ts'
+import { chainName, entryChainName } from './names.ts'
+import { formatRule, rejectChain, rejectMark, rejectMarkMask, rejectMarkOf, rejectWith } from './rules.ts'
+import type { RuleContext } from './rules.ts'
+
+export type Table = 'raw' | 'mangle' | 'filter' | 'security'
+
+/** The order of commits: whoever answers or stops a mark is there before anybody sets one. */
+export const tables: readonly Table[] = ['security', 'filter', 'raw', 'mangle']
+
+/** Named by its content. `lines` without `-A NAME`; `ruleIds` has one id per line, "" = not counted. */
+export interface RenderedChain {
+  readonly name: string
+  readonly lines: readonly string[]
+  readonly ruleIds: readonly string[]
+}
+
+/** A chain of constant name and of few lines, which one transaction points elsewhere. */
+export interface EntryChain {
+  readonly name: string
+  readonly lines: readonly string[]
+}
+
+/** Our first rule in a chain of the kernel's. */
+export interface Jump {
+  readonly chain: string
+  readonly rule: string
+}
+
+/** `chains` come callee first. */
+export interface RenderedTable {
+  readonly table: Table
+  readonly chains: readonly RenderedChain[]
+  readonly entries: readonly EntryChain[]
+  readonly jumps: readonly Jump[]
+}
+
+/** One per table in the order of {@link tables}; a table of which we need nothing is empty but present. */
+export type RenderedFamily = readonly RenderedTable[]
+
+interface HookPlace {
+  readonly table: 'raw' | 'mangle'
+  /** The kernel's chain. */
+  readonly chain: string
+  readonly entry: string
+}
+
+const hookPlaces: Readonly<Record<Hook, HookPlace>> = {
+  'early-input': { table: 'raw', chain: 'PREROUTING', entry: 'EARLY_IN' },
+  'early-output': { table: 'raw', chain: 'OUTPUT', entry: 'EARLY_OUT' },
+  input: { table: 'mangle', chain: 'INPUT', entry: 'INPUT' },
+  forward: { table: 'mangle', chain: 'FORWARD', entry: 'FORWARD' },
+  output: { table: 'mangle', chain: 'OUTPUT', entry: 'OUTPUT' },
+}
+
+const markMatch = `-m mark --mark 0x${rejectMark.toString(16)}/0x${rejectMarkMask.toString(16)}`
+
+/** `setNameOf` gives the kernel's name of a role's set. Equal plans and names give equal text. */
+export function renderFamily(plan: Plan, family: Family, setNameOf: (role: string) => string): RenderedFamily {
+  const hooks = plan.hooks.map(({ hook, chain }) => ({ ...hookPlaces[hook], target: chain }))
+  const judged = hooks.filter(({ table }) => table === 'mangle').map(({ chain }) => chain)
+  const writer = new ChainWriter(plan, family, setNameOf)
+  const hooked = (table: 'raw' | 'mangle'): RenderedTable => {
+    const own = hooks.filter((hook) => hook.table === table)
+    const entries = own.map(({ entry, target }) => ({ name: entryChainName(entry), lines: [`-g ${writer.chain(table, target)}`] }))
+    return {
+      table,
+      chains: writer.written(table),
+      entries,
+      jumps: own.map(({ chain, entry }) => ({ chain, rule: `-j ${entryChainName(entry)}` })),
+    }
+  }
+  const answers = answerChain(family)
+  return [
+    {
+      table: 'security',
+      chains: [],
+      entries: [{ name: entryChainName('NET'), lines: ['-j DROP'] }],
+      jumps: judged.map((chain) => ({ chain, rule: `${markMatch} -j ${entryChainName('NET')}` })),
+    },
+    {
+      table: 'filter',
+      chains: [answers],
+      entries: [{ name: entryChainName('REJECT'), lines: [`-g ${answers.name}`] }],
+      jumps: judged.map((chain) => ({ chain, rule: `${markMatch} -j ${entryChainName('REJECT')}` })),
+    },
+    hooked('raw'),
+    hooked('mangle'),
+  ]
+}
+
+/** Answers a marked packet. A reset asked for what is not TCP has no answer: dropped, as is any mark we do not know. */
+function answerChain(family: Family): RenderedChain {
+  const lines = rejectTypes.map((type) => {
+    const protocol = type === 'tcp-reset' ? '-p tcp ' : ''
+    return `${protocol}-m mark --mark ${rejectMarkOf(type)} -j REJECT --reject-with ${rejectWith[family][type]}`
+  })
+  lines.push('-j DROP')
+  return { name: chainName('RE', 'answer', lines.join('\n')), lines, ruleIds: lines.map(() => '') }
+}
+
+/** Writes chains as they are asked for, so that only what a hook reaches exists and a callee is named before its caller. */
+class ChainWriter {
+  private readonly plan: ReadonlyMap<string, PlanChain>
+  private readonly sets: ReadonlyMap<string, PlanSet>
+  private readonly done: Record<'raw' | 'mangle', Map<string, RenderedChain>> = { raw: new Map(), mangle: new Map() }
+
+  constructor(plan: Plan, private readonly family: Family, private readonly setNameOf: (role: string) => string) {
+    this.plan = new Map(plan.chains.map((chain) => [chain.name, chain]))
+    this.sets = new Map(plan.sets.map((set) => [set.role, set]))
+  }
+
+  written(table: 'raw' | 'mangle'): readonly RenderedChain[] {
+    return [...this.done[table].values()]
+  }
+
+  /** Kernel name of a logical chain, which is written if it was not yet. */
+  chain(table: 'raw' | 'mangle', logical: string): string {
+    const present = this.done[table].get(logical)
+    if (present !== undefined) return present.name
+    const rendered = this.render(table, logical)
+    this.done[table].set(logical, rendered)
+    return rendered.name
+  }
+
+  private render(table: 'raw' | 'mangle', logical: string): RenderedChain {
+    const reject = rejectTypes.find((type) => rejectChain(type) === logical)
+    if (reject !== undefined) return markChain(reject)
+    const chain = this.plan.get(logical)
+    if (chain === undefined) throw new Error(`no chain ${logical} in the plan`)
+    const context: RuleContext = {
+      family: this.family,
+      setOf: (role) => this.setOf(role),
+      setNameOf: this.setNameOf,
+      chainNameOf: (name) => this.chain(table, name),
+    }
+    const written = chain.rules.flatMap((rule: PlanRule) => {
+      const line = formatRule(rule, context)
+      return line === null ? [] : [{ line, id: rule.id }]
+    })
+    const [kind, label] = kindAndLabel(logical)
+    return {
+      name: chainName(kind, label, [logical, ...written.map(({ line, id }) => `${line}\t${id}`)].join('\n')),
+      lines: written.map(({ line }) => line),
+      ruleIds: written.map(({ id }) => id),
+    }
+  }
+
+  private setOf(role: string): PlanSet {
+    const set = this.sets.get(role)
+    if (set === undefined) throw new Error(`no set ${role} in the plan`)
+    return set
+  }
+}
+
+/** Sets the mark and leaves mangle; the zone's own rule has counted the packet. */
+function markChain(type: RejectType): RenderedChain {
+  const lines = [`-j MARK --set-xmark ${rejectMarkOf(type)}/0xffffffff`, '-j ACCEPT']
+  return { name: chainName('RE', type, lines.join('\n')), lines, ruleIds: ['', ''] }
+}
+
+function kindAndLabel(logical: string): readonly [string, string] {
+  const [, zone, hook] = /^zone:(.*):(input|forward)$/.exec(logical) ?? []
+  if (zone !== undefined) return [hook === 'input' ? 'IN' : 'FW', zone]
+  return ['H', logical.replace(/-.*-/, '')]
+}

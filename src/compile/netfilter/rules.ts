@@ -1,0 +1,158 @@
+// One plan rule in the words of iptables-restore. Each match and verdict kind has its words here and nowhere else.
+import type { Family } from '../../model/addr.ts'
+import { formatPrefix } from '../../model/addr.ts'
+import type { PortRange, RejectType } from '../../model/firewall.ts'
+import { rejectTypes } from '../../model/firewall.ts'
+import { DerpanetError, unreachable } from '../../errors.ts'
+import type { PlanMatch, PlanRule, PlanSet, PlanVerdict } from '../plan.ts'
+import { interfaceWord, macWord, numberWord } from './words.ts'
+
+/**
+ * The mark that a packet bears between our `reject` (given in mangle) and its answer (REJECT works in filter only). The whole
+ * word is taken, so no bit of it can be anybody's flag and only dying packets ever bear it: 0xde9a0001 = first reject type.
+ */
+export const rejectMark = 0xde9a0000
+export const rejectMarkMask = 0xfffffff0
+
+export function rejectMarkOf(type: RejectType): string {
+  return `0x${(rejectMark + rejectTypes.indexOf(type) + 1).toString(16)}`
+}
+
+/** REJECT's words. A type that a family does not know is answered by its nearest relative there. */
+export const rejectWith: Readonly<Record<Family, Readonly<Record<RejectType, string>>>> = {
+  ipv4: {
+    'admin-prohibited': 'icmp-admin-prohibited',
+    'net-unreachable': 'icmp-net-unreachable',
+    'host-unreachable': 'icmp-host-unreachable',
+    'port-unreachable': 'icmp-port-unreachable',
+    'proto-unreachable': 'icmp-proto-unreachable',
+    'net-prohibited': 'icmp-net-prohibited',
+    'host-prohibited': 'icmp-host-prohibited',
+    'tcp-reset': 'tcp-reset',
+    'no-route': 'icmp-net-unreachable',
+    'addr-unreachable': 'icmp-host-unreachable',
+  },
+  ipv6: {
+    'admin-prohibited': 'icmp6-adm-prohibited',
+    'net-unreachable': 'icmp6-no-route',
+    'host-unreachable': 'icmp6-addr-unreachable',
+    'port-unreachable': 'icmp6-port-unreachable',
+    'proto-unreachable': 'icmp6-port-unreachable',
+    'net-prohibited': 'icmp6-adm-prohibited',
+    'host-prohibited': 'icmp6-adm-prohibited',
+    'tcp-reset': 'tcp-reset',
+    'no-route': 'icmp6-no-route',
+    'addr-unreachable': 'icmp6-addr-unreachable',
+  },
+}
+
+export interface RuleContext {
+  readonly family: Family
+  readonly setOf: (role: string) => PlanSet
+  readonly setNameOf: (role: string) => string
+  readonly chainNameOf: (chain: string) => string
+}
+
+/**
+ * The rule's words without `-A CHAIN`, or null when no packet of this family can match.
+ * Throws DerpanetError for values iptables has no words for.
+ */
+export function formatRule(rule: PlanRule, context: RuleContext): string | null {
+  if (!rule.match.every((match) => concerns(match, context))) return null
+  // two port matches of one rule share their `-p udp` and `-m udp`
+  const words = [...new Set(rule.match.flatMap((match) => matchWords(match, context)))]
+  return [...words, verdictWords(rule.verdict, context)].join(' ')
+}
+
+/** false = never matches in this family. */
+function concerns(match: PlanMatch, { family, setOf }: RuleContext): boolean {
+  switch (match.kind) {
+    case 'family':
+      return match.family === family
+    case 'source-prefix':
+    case 'destination-prefix':
+      return match.prefix.family === family
+    case 'set':
+      return (setOf(match.role).family ?? family) === family
+    default:
+      return true
+  }
+}
+
+function matchWords(match: PlanMatch, context: RuleContext): readonly string[] {
+  const not = 'invert' in match && match.invert ? '! ' : ''
+  switch (match.kind) {
+    case 'family':
+      return []
+    case 'in-interface':
+      return [`-i ${interfaceWord(match.name, match.wildcard)}`]
+    case 'out-interface':
+      return [`-o ${interfaceWord(match.name, match.wildcard)}`]
+    case 'source-prefix':
+      return [`${not}-s ${formatPrefix(match.prefix)}`]
+    case 'destination-prefix':
+      return [`${not}-d ${formatPrefix(match.prefix)}`]
+    case 'source-mac':
+      return [`-m mac ${not}--mac-source ${macWord(match.mac)}`]
+    case 'set':
+      return [`-m set ${not}--match-set ${context.setNameOf(match.role)} ${setDirection(context.setOf(match.role), match.side)}`]
+    case 'port-set':
+      return [`-p ${match.protocol}`, `-m set --match-set ${context.setNameOf(match.role)} ${match.side === 'source' ? 'src' : 'dst'}`]
+    case 'port':
+      return [`-p ${match.protocol}`, `-m ${match.protocol}`, `--${match.side === 'source' ? 'sport' : 'dport'} ${portWord(match.ports)}`]
+    case 'protocol':
+      // iptables reads 0 as "every protocol"
+      if (match.number === 0) throw new DerpanetError('INVALID_PROTOCOL', 'protocol 0 (hopopt) cannot be matched by iptables')
+      return [`-p ${numberWord(match.number, 255)}`]
+    case 'icmp': {
+      const type = numberWord(match.type, 255) + (match.code === null ? '' : `/${numberWord(match.code, 255)}`)
+      return [context.family === 'ipv4' ? `-p icmp -m icmp --icmp-type ${type}` : `-p ipv6-icmp -m icmp6 --icmpv6-type ${type}`]
+    }
+    case 'any-icmp':
+      return [context.family === 'ipv4' ? '-p icmp' : '-p ipv6-icmp']
+    case 'state':
+      return [`-m conntrack --ctstate ${match.states.map((state) => state.toUpperCase()).join(',')}`]
+    case 'dnat':
+      return ['-m conntrack --ctstate DNAT']
+    case 'local-destination':
+      return ['-m addrtype --dst-type LOCAL']
+    default:
+      return unreachable(match)
+  }
+}
+
+/** Which part of the packet each dimension of a set is looked up with: ports are those of the destination, as in firewalld. */
+function setDirection(set: PlanSet, side: 'source' | 'destination'): string {
+  const flag = side === 'source' ? 'src' : 'dst'
+  const dimensions = set.user === undefined ? [''] : set.user.type.slice(set.user.type.indexOf(':') + 1).split(',')
+  return dimensions.map((dimension) => (dimension === 'port' ? 'dst' : dimension === 'iface' || dimension === 'mac' ? 'src' : flag)).join(',')
+}
+
+function portWord({ first, last }: PortRange): string {
+  return first === last ? numberWord(first, 65535) : `${numberWord(first, 65535)}:${numberWord(last, 65535)}`
+}
+
+function verdictWords(verdict: PlanVerdict, { chainNameOf }: RuleContext): string {
+  switch (verdict.kind) {
+    case 'accept':
+      return '-j ACCEPT'
+    case 'drop':
+      return '-j DROP'
+    case 'return':
+      return '-j RETURN'
+    case 'goto':
+      return `-g ${chainNameOf(verdict.chain)}`
+    case 'jump':
+      return `-j ${chainNameOf(verdict.chain)}`
+    case 'reject':
+      // a chain of its own marks and leaves the table: two rules here would be two counters for one decision
+      return `-g ${chainNameOf(rejectChain(verdict.type))}`
+    default:
+      return unreachable(verdict)
+  }
+}
+
+/** Logical name of the chain that marks a packet for this answer. */
+export function rejectChain(type: RejectType): string {
+  return `reject:${type}`
+}

@@ -1,0 +1,30 @@
+// The gate between values and the text that iptables-restore and ipset read: what passes here is one word that cannot
+// be taken for an option, a quote or a line end. Everything of foreign origin in that text goes through these functions.
+import { DerpanetError, printable } from '../../errors.ts'
+
+/** Longest interface name the kernel takes. */
+const maxInterfaceName = 15
+
+/** Throws INVALID_INTERFACE for what the kernel or iptables would read differently than it is written. */
+export function interfaceWord(name: string, wildcard: boolean): string {
+  const ok = /^[A-Za-z0-9_.@#~=%,^&(){}<>?[\]|][A-Za-z0-9_.@#~=%,^&(){}<>?[\]|:-]*$/.test(name) || (wildcard && name === '')
+  if (!ok || name.length > maxInterfaceName - (wildcard ? 1 : 0)) throw new DerpanetError('INVALID_INTERFACE', printable(name))
+  return wildcard ? `${name}+` : name
+}
+
+/** Throws INVALID_MAC. */
+export function macWord(mac: string): string {
+  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(mac)) throw new DerpanetError('INVALID_MAC', printable(mac))
+  return mac
+}
+
+/** An ipset element. Throws INVALID_ENTRY. */
+export function entryWord(entry: string): string {
+  if (!/^[A-Za-z0-9][A-Za-z0-9.:,/_@+-]*$/.test(entry) && !/^::[0-9a-fA-F.:/]*$/.test(entry)) throw new DerpanetError('INVALID_ENTRY', printable(entry))
+  return entry
+}
+
+export function numberWord(value: number, max: number): string {
+  if (!Number.isInteger(value) || value < 0 || value > max) throw new Error(`number out of range: ${value}`)
+  return String(value)
+}

@@ -1,0 +1,101 @@
+// The sets of a Plan: what goes into them, in which canonical form, and when two of them are equal.
+import { createHash } from 'node:crypto'
+import type { Family, Prefix } from '../model/addr.ts'
+import { formatPrefix } from '../model/addr.ts'
+import type { IpSet } from '../model/firewall.ts'
+import { formatPortRange } from '../model/port.ts'
+import type { AddressList } from '../model/settings.ts'
+import type { PlanSet, PortRule, SetElements } from './plan.ts'
+
+/** The sets of one plan, each role once. */
+export class SetRegistry {
+  private readonly byRole = new Map<string, PlanSet>()
+
+  /** Two different contents under one role are a bug here. */
+  add(set: PlanSet): string {
+    const present = this.byRole.get(set.role)
+    if (present !== undefined && present.digest !== set.digest) throw new Error(`two contents for set ${set.role}`)
+    this.byRole.set(set.role, set)
+    return set.role
+  }
+
+  get(role: string): PlanSet | undefined {
+    return this.byRole.get(role)
+  }
+
+  /** Sorted by role. */
+  list(): readonly PlanSet[] {
+    return [...this.byRole.values()].sort((a, b) => (a.role < b.role ? -1 : 1))
+  }
+}
+
+function digestOf(parts: readonly string[]): string {
+  const hash = createHash('sha256')
+  for (const part of parts) hash.update(part).update('\0')
+  return hash.digest('hex').slice(0, 32)
+}
+
+function textElements(entries: readonly string[]): SetElements {
+  return { kind: 'text', entries }
+}
+
+/** Order and repetition of `prefixes` do not matter. A /0 becomes two /1, because hash:net holds no /0. */
+export function prefixSet(role: string, family: Family, prefixes: readonly Prefix[]): PlanSet {
+  const entries = [...new Set(prefixes.flatMap(splitAll).map(formatPrefix))].sort()
+  return { role, kind: 'prefix', family, digest: digestOf(['prefix', family, ...entries]), elements: textElements(entries) }
+}
+
+function splitAll(prefix: Prefix): Prefix[] {
+  if (prefix.length > 0) return [prefix]
+  const high = prefix.family === 'ipv4' ? 1n << 31n : 1n << 127n
+  return [{ ...prefix, length: 1 }, { ...prefix, addr: high, length: 1 }]
+}
+
+/** `macs` lower case. */
+export function macSet(role: string, macs: readonly string[]): PlanSet {
+  const entries = [...new Set(macs)].sort()
+  return { role, kind: 'mac', family: null, digest: digestOf(['mac', ...entries]), elements: textElements(entries) }
+}
+
+/** Half of a big list. Its content is known by the list's digest and never looked at here. */
+export function listSet(list: AddressList, family: Family): PlanSet {
+  const role = `list:${list.name}:${family === 'ipv4' ? 4 : 6}`
+  return { role, kind: 'prefix', family, digest: digestOf(['list', family, list.digest]), elements: { kind: 'list', list } }
+}
+
+/** The options that decide what a kernel set can hold are part of its digest: a change of them is another set. */
+export function userSet(ipset: IpSet): PlanSet {
+  const options = Object.entries(ipset.options).filter(([key]) => key !== 'family').sort(([a], [b]) => (a < b ? -1 : 1))
+  const entries = [...ipset.entries].sort()
+  const shape = ['user', ipset.type, ipset.family ?? '', ...options.flat()]
+  return {
+    role: `ipset:${ipset.name}`,
+    kind: 'user',
+    family: ipset.family,
+    digest: digestOf([...shape, '', ...entries]),
+    elements: textElements(entries),
+    user: { name: ipset.name, type: ipset.type, options: Object.fromEntries(options) },
+  }
+}
+
+/** `rules` in the order of decision: a port that two of them hold belongs to the first. */
+export function portSet(role: string, rules: readonly PortRule[]): PlanSet {
+  const portRules = disjoint(rules)
+  const entries = portRules.map(formatPortRange)
+  const digest = digestOf(['port', ...portRules.flatMap((part) => [formatPortRange(part), part.rule])])
+  return { role, kind: 'port', family: null, digest, elements: textElements(entries), portRules }
+}
+
+function disjoint(rules: readonly PortRule[]): readonly PortRule[] {
+  const parts: PortRule[] = []
+  for (const rule of rules) {
+    let first = rule.first
+    const before = parts.filter((part) => part.last >= rule.first && part.first <= rule.last).sort((a, b) => a.first - b.first)
+    for (const part of before) {
+      if (part.first > first) parts.push({ ...rule, first, last: part.first - 1 })
+      first = part.last + 1
+    }
+    if (first <= rule.last) parts.push({ ...rule, first, last: rule.last })
+  }
+  return parts.sort((a, b) => a.first - b.first)
+}
