@@ -149,7 +149,10 @@ export interface MainSettings {
   readonly firewalldCompat: '2.5' | '1.3' | 'no'
 }
 
-/** An object and where it came from. `positions` is keyed `key` or `key=item` (canonical item text), e.g. `services=ssh`. */
+/**
+ * An object and where it came from. `positions` is keyed `key` or `key=item`: a key of `value`, and the canonical item
+ * text (toText of the field's item codec; the key of a dictionary), e.g. `services=ssh`, `sourcePorts=53/udp`, `options=family`.
+ */
 export interface Entry<T> {
   readonly value: T
   readonly layer: Layer

@@ -1,8 +1,10 @@
 // Item and scalar codecs: how one value is checked, made canonical, and written as text or as the columns of a bus call.
 import { DerpanetError, printable } from '../errors.ts'
 import type { ErrorCode } from '../errors.ts'
-import { formatPrefix, isMac, parseAddr4, parseAddr6, parsePrefix } from '../model/addr.ts'
+import { formatPrefix, parseAddr4, parseAddr6, parsePrefix } from '../model/addr.ts'
 import { parsePortRange, parsePortSpec, formatPortRange } from '../model/port.ts'
+import { checkInterfaceName } from '../model/interface-name.ts'
+import { parseZoneSource } from '../model/source.ts'
 import { parseProtocol } from '../model/protocol.ts'
 import { formatRichRule, parseRichRule } from '../model/rich/index.ts'
 import type { ForwardPort, PortSpec } from '../model/settings.ts'
@@ -149,25 +151,17 @@ export const protocolItem: ItemCodec<string> = textItem('protocol', (found) => {
   return found
 })
 
-/** A trailing `+` matches every name that begins so. Quotes and control characters would never be a kernel's name. */
 export const interfaceItem: ItemCodec<string> = textItem('interface', (name) => {
-  if (name === '' || [...name].length > 16 || /[\s/!*"'\\\u0000-\u001f\u007f]/.test(name)) throw new DerpanetError('INVALID_INTERFACE', printable(name))
+  checkInterfaceName(name)
   return name
 })
 
 /** Address, prefix (dotted mask too), MAC in upper case, ipset:NAME or list:NAME. Addresses stay as written; see sourceKey for comparing. */
-export const sourceItem: ItemCodec<string> = textItem('source', (source) => {
-  if (isMac(source)) return source.toUpperCase()
-  if (source.startsWith('ipset:')) {
-    if (!isName('ipset', source.slice(6))) throw new DerpanetError('INVALID_IPSET', printable(source.slice(6)))
-    return source
-  }
-  if (source.startsWith('list:')) {
-    if (!isName('list', source.slice(5))) throw new DerpanetError('INVALID_SOURCE', printable(source))
-    return source
-  }
-  if (parsePrefix(source) === null) throw new DerpanetError('INVALID_ADDR', printable(source))
-  return source
+export const sourceItem: ItemCodec<string> = textItem('source', (text) => {
+  const source = parseZoneSource(text)
+  if (source.kind === 'ipset' && !isName('ipset', source.name)) throw new DerpanetError('INVALID_IPSET', printable(source.name))
+  if (source.kind === 'list' && !isName('list', source.name)) throw new DerpanetError('INVALID_SOURCE', printable(source.name))
+  return source.text
 })
 
 /** Equal keys are the same source, however it was written: `192.0.2.1/24` and `192.0.2.0/255.255.255.0`. */

@@ -1,22 +1,11 @@
 // The keys of an ipset. Which texts are entries depends on its type, so entries are checked together with it (checkIpSet).
 import type { IpSetSettings } from '../model/settings.ts'
 import { DerpanetError, printable } from '../errors.ts'
-import { findOverlaps, parseIpSetEntry } from '../model/ipset-entry.ts'
+import { findOverlaps, ipsetOptions, ipsetTypes, parseIpSetEntry } from '../model/ipset-entry.ts'
 import { dict, list, textItem, word } from './codec.ts'
 import { about } from './common.ts'
 import type { FieldTable } from './field.ts'
 import type { Mistake } from './kinds.ts'
-
-/** In the order in which the IPSetTypes property lists them. */
-export const ipSetTypes: readonly string[] = [
-  'hash:ip', 'hash:ip,port', 'hash:ip,port,ip', 'hash:ip,port,net', 'hash:ip,mark', 'hash:net', 'hash:net,net', 'hash:net,port',
-  'hash:net,port,net', 'hash:net,iface', 'hash:mac',
-]
-
-/** Types that can be the source of a zone: one address, with at most a port, mark or interface. */
-export const sourceIpSetTypes: ReadonlySet<string> = new Set([
-  'hash:ip', 'hash:ip,port', 'hash:ip,mark', 'hash:net', 'hash:net,port', 'hash:net,iface', 'hash:mac',
-])
 
 const entryItem = textItem('entry', (entry) => {
   if (entry === '' || /[\s\u0000-\u001f\u007f]/.test(entry)) throw new DerpanetError('INVALID_ENTRY', `'${printable(entry)}'`)
@@ -35,11 +24,11 @@ function parseOption(key: string, value: string): string {
 
 export const ipSetFields: FieldTable<IpSetSettings> = {
   ...about,
-  type: word<string>(ipSetTypes, 'INVALID_TYPE', {
+  type: word<string>(ipsetTypes, 'INVALID_TYPE', {
     yaml: 'type', dbus: 'type', noun: 'Type', runtime: 'no', doc: 'What an entry is.',
   }),
   options: dict({
-    yaml: 'options', dbus: 'options', noun: 'Option', runtime: 'no', keys: ['family', 'hashsize', 'maxelem', 'timeout'], code: 'INVALID_IPSET',
+    yaml: 'options', dbus: 'options', noun: 'Option', runtime: 'no', keys: ipsetOptions, code: 'INVALID_IPSET',
     example: '{family: inet6, maxelem: 100000}', parse: parseOption,
     doc: 'family is inet (the default) or inet6; hashsize and maxelem size the set; timeout is in seconds, and then entries are not listed.',
   }),
@@ -51,7 +40,7 @@ export const ipSetFields: FieldTable<IpSetSettings> = {
 
 /** Whether the entries fit the type and each other; as in firewalld, entries of one set must not overlap. */
 export function checkIpSet(ipset: IpSetSettings): Mistake[] {
-  if (ipset.type === '') return [{ key: 'type', error: new DerpanetError('INVALID_TYPE', `an ipset needs a type: ${ipSetTypes.join(', ')}`) }]
+  if (ipset.type === '') return [{ key: 'type', error: new DerpanetError('INVALID_TYPE', `an ipset needs a type: ${ipsetTypes.join(', ')}`) }]
   const mistakes: Mistake[] = []
   if (ipset.type === 'hash:mac' && ipset.options['family'] !== undefined) {
     mistakes.push({ key: 'options', item: 'family', error: new DerpanetError('INVALID_FAMILY', 'hash:mac has no family') })

@@ -14,7 +14,7 @@ import { checkPolicy, policyFields } from './policy.ts'
 import { serviceFields } from './service.ts'
 import { zoneFields } from './zone.ts'
 
-/** A rule that several keys break together. `key` is the YAML key to point at, `item` its canonical item text. */
+/** A rule that several keys break together. `key` is the key of the settings value to point at, `item` its canonical item text. */
 export interface Mistake {
   readonly key: string
   readonly item?: string

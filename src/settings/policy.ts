@@ -63,14 +63,15 @@ export const policyFields: FieldTable<PolicySettings> = {
 /** Rules that concern several keys. */
 export function checkPolicy(policy: PolicySettings): Mistake[] {
   const mistakes: Mistake[] = []
-  for (const [key, zones] of [['ingress-zones', policy.ingressZones], ['egress-zones', policy.egressZones]] as const) {
+  for (const key of ['ingressZones', 'egressZones'] as const) {
+    const zones = policy[key]
     const symbolic = zones.find((zone) => symbolicZones.includes(zone))
     if (symbolic !== undefined && zones.length > 1) {
-      mistakes.push({ key, item: symbolic, error: new DerpanetError('INVALID_ZONE', `${symbolic} stands alone in ${key}`) })
+      mistakes.push({ key, item: symbolic, error: new DerpanetError('INVALID_ZONE', `${symbolic} stands alone in ${policyFields[key].yaml}`) })
     }
   }
   if (policy.ingressZones.includes('HOST') && policy.egressZones.includes('HOST')) {
-    mistakes.push({ key: 'egress-zones', item: 'HOST', error: new DerpanetError('INVALID_ZONE', 'HOST is in ingress-zones and in egress-zones') })
+    mistakes.push({ key: 'egressZones', item: 'HOST', error: new DerpanetError('INVALID_ZONE', 'HOST is in ingress-zones and in egress-zones') })
   }
   if (policy.masquerade && (policy.egressZones.includes('HOST') || policy.ingressZones.includes('HOST'))) {
     mistakes.push({ key: 'masquerade', error: new DerpanetError('INVALID_ZONE', 'masquerade is for packets that pass through, not for HOST') })
@@ -78,7 +79,7 @@ export function checkPolicy(policy: PolicySettings): Mistake[] {
   for (const forward of policy.forwardPorts) {
     if (forward.toAddr !== '' || policy.egressZones.includes('HOST')) continue
     mistakes.push({
-      key: 'forward-ports',
+      key: 'forwardPorts',
       item: `${forward.port}/${forward.protocol}:${forward.toPort}`,
       error: new DerpanetError('INVALID_FORWARD', 'to-addr is needed, unless egress-zones is HOST'),
     })
