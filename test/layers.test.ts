@@ -19,8 +19,10 @@ const everythingBelowTheDaemon = [
 ]
 
 const layers: readonly Layer[] = [
-  { layer: 'main.ts', may: [...everythingBelowTheDaemon, 'daemon', 'daemon.ts', 'notify.ts', 'node:', 'koffi'],
+  { layer: 'main.ts', may: [...everythingBelowTheDaemon, 'daemon', 'daemon.ts', 'notify.ts', 'options.ts', 'version.ts', 'node:', 'koffi'],
     because: 'it wires edges together and decides nothing, so nothing may import it' },
+  { layer: 'options.ts', may: ['node:'], because: 'a command line is text and paths' },
+  { layer: 'version.ts', may: ['../package.json'], because: 'one place says which version this is' },
   { layer: 'notify.ts', may: ['errors.ts', 'node:', 'koffi'], because: 'sd_notify is one edge of its own; only main.ts wires it' },
   { layer: 'daemon.ts', may: [...everythingBelowTheDaemon, 'daemon', 'node:'], because: 'the one writer knows every layer but no wire format' },
   { layer: 'daemon', may: [...everythingBelowTheDaemon, 'daemon', 'node:'], because: 'parts of the one writer' },
@@ -41,7 +43,7 @@ const layers: readonly Layer[] = [
   { layer: 'state', may: ['state', 'model', 'settings', 'compile/plan.ts', 'service.ts', 'errors.ts', 'node:'], because: 'what is kept across restarts is data, not behaviour' },
   { layer: 'lists', may: ['lists', 'model', 'compile/xdp', 'config/diagnostic.ts', 'errors.ts', 'node:'], because: 'big lists are read and packed off the main loop' },
   { layer: 'host', may: ['host', 'model', 'errors.ts', 'kernel/exec.ts', 'netlink', 'node:'], because: 'it looks at the host and never at our rules' },
-  { layer: 'cli', may: ['cli', 'config', 'settings', 'compile', 'diff', 'host', 'model', 'errors.ts', 'dbus-next', 'commander', 'node:'],
+  { layer: 'cli', may: ['cli', 'config', 'settings', 'compile', 'diff', 'host', 'model', 'errors.ts', 'version.ts', 'dbus-next', 'commander', 'node:'],
     because: 'derpanetctl works offline from files or asks the daemon over the bus; it never touches the kernel' },
 ]
 

@@ -1,9 +1,12 @@
 // What is wrong with a configuration, as text: every mistake one line for log and status, and one error for a caller.
-import { DerpanetError, errorCodes, type ErrorCode } from '../errors.ts'
+import { DerpanetError, errorCodes, printable, type ErrorCode } from '../errors.ts'
 import { formatDiagnostic, type Diagnostic } from '../config/diagnostic.ts'
 import type { Problem } from '../model/resolve.ts'
 
-/** All mistakes of one configuration, never empty. Lines are `file:line:column: CODE: text`. */
+/**
+ * All mistakes of one configuration, never empty. Lines are `file:line:column: CODE: text`, for log and status; `first`
+ * goes to callers of the bus and so holds place and code, never words of a file they may not be allowed to read.
+ */
 export interface Mistakes {
   readonly lines: readonly string[]
   readonly first: DerpanetError
@@ -15,10 +18,9 @@ export function mistakesIn(diagnostics: readonly Diagnostic[], problems: readonl
   const lines = [...errors.map((diagnostic) => formatDiagnostic(diagnostic, { caret: false })), ...problems.map(problemText)]
   if (lines.length === 0) return null
   const code = errors[0]?.code ?? problems[0]?.code ?? 'PARSE_ERROR'
-  const place = errors[0] === undefined ? problemPlace(problems[0]) : `${errors[0].file}:${errors[0].line}:${errors[0].column}: `
-  const text = errors[0]?.text ?? problems[0]?.detail ?? ''
-  const more = lines.length === 1 ? '' : ` (and ${lines.length - 1} more ${lines.length === 2 ? 'mistake' : 'mistakes'}: derpanetctl check)`
-  return { lines, first: new DerpanetError(isErrorCode(code) ? code : 'PARSE_ERROR', `${place}${text}${more}`) }
+  const place = errors[0] === undefined ? `${problemPlace(problems[0])}${problems[0]?.detail ?? ''}` : `${printable(errors[0].file)}:${errors[0].line}:${errors[0].column}`
+  const more = lines.length === 1 ? '' : ` (and ${lines.length - 1} more ${lines.length === 2 ? 'mistake' : 'mistakes'}; derpanetctl check shows all)`
+  return { lines, first: new DerpanetError(isErrorCode(code) ? code : 'PARSE_ERROR', `${place}${more}`) }
 }
 
 export function warningsIn(diagnostics: readonly Diagnostic[]): readonly string[] {

@@ -1,0 +1,188 @@
+// derpanetd: wires the edges to the one writer, listens to signals, ends with an exit status. Decides nothing.
+import { mkdirSync, readFileSync, realpathSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { Daemon, type Loaded } from './daemon.ts'
+import { systemClock } from './daemon/clock.ts'
+import { loadConfiguration } from './config/load.ts'
+import { watchFolders } from './config/watch.ts'
+import { writeMainKey } from './config/write.ts'
+import { watchLinks } from './host/links.ts'
+import { createExec } from './kernel/exec.ts'
+import { createNetfilter } from './kernel/netfilter/netfilter.ts'
+import { createXdp, type XdpDataplane } from './kernel/xdp/xdp.ts'
+import type { Dataplane } from './kernel/dataplane.ts'
+import type { Settings } from './model/settings.ts'
+import { createLog, type Log } from './log.ts'
+import { createNotifier, type Notifier } from './notify.ts'
+import { parseCommandLine, usage, UsageError, type CommandLine, type DaemonPaths } from './options.ts'
+import { GenerationStore } from './state/generations.ts'
+import { RuntimeJournal } from './state/journal.ts'
+import { version } from './version.ts'
+
+const exitStatus = { ended: 0, failed: 1, usage: 2, second: 3 } as const
+const busRetryMs = 5000
+
+async function main(): Promise<void> {
+  const program = realpathSync(process.argv[1] ?? '.')
+  const options = readCommandLine(program)
+  if (options.action === 'help') return void process.stdout.write(usage)
+  if (options.action === 'version') return void process.stdout.write(`derpanetd ${version}\n`)
+  const log = createLog({ level: options.logLevel, ...(options.logFormat === null ? {} : { format: options.logFormat }) })
+  endOnBugs(log)
+  if (!(await isOnlyOne())) end(exitStatus.second, 'another derpanetd runs in this network namespace')
+  for (const folder of [options.paths.run, options.paths.state]) mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const dataplanes = createDataplanes(options, log)
+  if (options.action === 'purge') return purge(dataplanes.all, log)
+  await run(options, dataplanes, log)
+}
+
+function readCommandLine(program: string): CommandLine {
+  try {
+    return parseCommandLine(process.argv.slice(2), program)
+  } catch (error) {
+    if (error instanceof UsageError) end(exitStatus.usage, `${error.message}\nTry derpanetd --help`)
+    throw error
+  }
+}
+
+interface Dataplanes {
+  readonly all: readonly Dataplane[]
+  readonly xdp: XdpDataplane
+}
+
+function createDataplanes({ paths, variant, xdp: xdpMode }: CommandLine, log: Log): Dataplanes {
+  const exec = createExec()
+  const netfilter = createNetfilter({ exec, stateDir: paths.run, log, ...(variant === null ? {} : { variant }) })
+  const xdp = createXdp({ pinDir: paths.pins, loader: paths.loader, object: paths.object, exec, log, mode: xdpMode })
+  return { all: [netfilter, xdp], xdp }
+}
+
+async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Promise<void> {
+  const { paths } = options
+  const notify = createNotifier(process.env)
+  const generations = await GenerationStore.open(paths.state, (warning) => log.warn({ warning }, 'generation is left out'))
+  const journal = new RuntimeJournal(join(paths.run, 'runtime.jsonl'), readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim())
+  const daemon = new Daemon({
+    version, dataplanes: dataplanes.all, generations, journal, clock: systemClock, log, ...loaders(paths),
+    tell: (phase, text) => (phase === 'reloading' ? notify.reloading() : notify.ready(text)),
+  })
+  const stopping = { begun: false }
+  listenToSignals(daemon, notify, log, stopping)
+  const starting = daemon.start()
+  // Loaded while iptables works: the bus is the biggest part of the program.
+  const busModule = options.bus ? import('./dbus/server.ts') : null
+  await starting
+  if (busModule !== null) await serveBus(daemon, await busModule, options, log, stopping)
+  watchFolders({
+    folders: [paths.etc, paths.shipped],
+    onChange: (files) => void daemon.filesChanged(files).catch((error: unknown) => log.error({ error }, 'changed files could not be looked at')),
+    onTrouble: (reason) => log.warn({ reason }, 'folder is not watched; changes there need a reload'),
+  })
+  followLinks(daemon, dataplanes.xdp, log)
+  beatForWatchdog(notify)
+}
+
+function loaders(paths: DaemonPaths): { load(previous?: Settings): Promise<Loaded>; loadShipped(): Promise<Loaded>; writeMainKey(key: string, value: string): Promise<void> } {
+  const layers = { vendor: null, shipped: paths.shipped }
+  return {
+    load: (previous) => loadConfiguration({ ...layers, etc: paths.etc }, previous),
+    loadShipped: () => loadConfiguration({ ...layers, etc: join(paths.run, 'no-configuration') }),
+    writeMainKey: (key, value) => writeMainKey(join(paths.etc, 'derpanet.yaml'), key, value),
+  }
+}
+
+/** A host without a bus is still filtered; the bus may come later. */
+async function serveBus(daemon: Daemon, { startBus }: typeof import('./dbus/server.ts'), options: CommandLine, log: Log, stopping: { readonly begun: boolean }): Promise<void> {
+  try {
+    await startBus({
+      service: daemon, compat: daemon.runtime().settings.main.value.firewalldCompat, log,
+      ...(options.busAddress === null ? {} : { address: options.busAddress }),
+    })
+  } catch (error) {
+    log.error({ error: (error as Error).message, retryMs: busRetryMs }, 'D-Bus cannot be served yet; filtering is not affected')
+    setTimeout(() => {
+      if (!stopping.begun) void serveBus(daemon, { startBus } as typeof import('./dbus/server.ts'), options, log, stopping)
+    }, busRetryMs)
+  }
+}
+
+function followLinks(daemon: Daemon, xdp: XdpDataplane, log: Log): void {
+  try {
+    watchLinks(() => {
+      daemon.alone(() => xdp.refreshLinks()).catch((error: unknown) => log.error({ error }, 'links could not be followed'))
+    })
+  } catch (error) {
+    log.warn({ error: (error as Error).message }, 'links are not watched; XDP follows new interfaces at the next change')
+  }
+}
+
+function listenToSignals(daemon: Daemon, notify: Notifier, log: Log, stopping: { begun: boolean }): void {
+  process.on('SIGHUP', () => {
+    // The daemon has logged every mistake; nobody waits for an answer here.
+    daemon.reload({ name: 'signal' }).catch((error: unknown) => log.error({ error: (error as Error).message }, 'reload by SIGHUP failed'))
+  })
+  const stop = (signal: string): void => {
+    if (stopping.begun) process.exit(exitStatus.failed)
+    stopping.begun = true
+    log.info({ signal }, 'stopping')
+    notify.stopping()
+    daemon.stop().then(
+      () => process.exit(exitStatus.ended),
+      (error: unknown) => {
+        log.error({ error }, 'stop failed')
+        process.exit(exitStatus.failed)
+      },
+    )
+  }
+  process.on('SIGTERM', () => stop('SIGTERM'))
+  process.on('SIGINT', () => stop('SIGINT'))
+}
+
+function beatForWatchdog(notify: Notifier): void {
+  if (notify.watchdogIntervalMs !== null) setInterval(() => notify.watchdog(), notify.watchdogIntervalMs)
+}
+
+async function purge(dataplanes: readonly Dataplane[], log: Log): Promise<void> {
+  const failures: string[] = []
+  for (const dataplane of [...dataplanes].reverse()) {
+    try {
+      await dataplane.purge()
+    } catch (error) {
+      failures.push(`${dataplane.name}: ${(error as Error).message}`)
+    }
+  }
+  if (failures.length > 0) end(exitStatus.failed, `purge: ${failures.join('; ')}`)
+  log.info({}, 'everything of derpanet is removed; the firewall is open')
+  process.exit(exitStatus.ended)
+}
+
+/**
+ * Two writers in one network namespace would undo each other. An abstract socket is the lock: it belongs to the
+ * namespace and dies with its owner.
+ */
+async function isOnlyOne(): Promise<boolean> {
+  const lock = createServer()
+  lock.unref()
+  return new Promise((resolve, reject) => {
+    lock.once('error', (error: NodeJS.ErrnoException) => (error.code === 'EADDRINUSE' ? resolve(false) : reject(error)))
+    lock.listen('\0derpanetd', () => resolve(true))
+  })
+}
+
+/** A bug must not leave a half-alive daemon: filtering stays in the kernel, systemd starts us again, the journal brings the runtime back. */
+function endOnBugs(log: Log): void {
+  const bug = (error: unknown): void => {
+    log.fatal({ error }, 'bug: derpanetd ends; filtering stays in place')
+    process.exit(exitStatus.failed)
+  }
+  process.on('uncaughtException', bug)
+  process.on('unhandledRejection', bug)
+}
+
+function end(status: number, text: string): never {
+  process.stderr.write(`derpanetd: ${text}\n`)
+  process.exit(status)
+}
+
+main().catch((error: unknown) => end(exitStatus.failed, (error as Error).message))

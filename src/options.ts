@@ -1,0 +1,112 @@
+// The command line of derpanetd: text to values. Decides where things are, nothing else.
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { parseArgs } from 'node:util'
+
+export interface DaemonPaths {
+  readonly etc: string
+  readonly shipped: string
+  readonly state: string
+  readonly run: string
+  /** Pinned maps and programs: a bpffs of our own where there is one. */
+  readonly pins: string
+  readonly loader: string
+  readonly object: string
+}
+
+export interface CommandLine {
+  readonly action: 'run' | 'purge' | 'help' | 'version'
+  readonly paths: DaemonPaths
+  readonly busAddress: string | null
+  readonly bus: boolean
+  readonly xdp: 'auto' | 'off'
+  readonly variant: 'nft' | 'legacy' | null
+  readonly logFormat: 'journald' | 'syslog' | 'json' | 'pretty' | null
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
+}
+
+/** A command line that cannot be understood; exit status 2. */
+export class UsageError extends Error {}
+
+export const usage = `derpanetd — the derpanet firewall daemon
+
+Usage: derpanetd [OPTION]…
+
+Runs in the foreground until SIGTERM. SIGHUP reloads the configuration. Filtering stays in place when it
+ends (on-stop: open in derpanet.yaml changes that).
+
+Where things are:
+  --root DIR          put DIR in front of all paths below that are not given themselves
+  --config-dir DIR    configuration                        (/etc/derpanet)
+  --lib-dir DIR       shipped zones, services, …           (/usr/lib/derpanet, else beside the program)
+  --state-dir DIR     generations and last-known-good      (/var/lib/derpanet)
+  --run-dir DIR       runtime journal and pins             (/run/derpanet)
+  --pin-dir DIR       pinned XDP maps, on a bpffs          (RUN-DIR/bpf)
+  --loader FILE       XDP loader                           (derpanet-load beside the program)
+
+What is done:
+  --xdp auto|off      off: never attach XDP, the ruleset decides alone        (auto)
+  --variant nft|legacy   which iptables to use             (the one the host uses)
+  --bus-address ADDR  D-Bus to serve                       (the system bus)
+  --no-bus            serve no D-Bus at all
+  --purge             remove every rule, set, map and program of ours, and end
+  --log FORMAT        journald, syslog, json or pretty     (what fits the output)
+  --log-level LEVEL   debug, info, warn or error           (info)
+  --help, --version
+
+Exit status: 0 ended by a signal; 1 nothing could be enforced, or a bug; 2 wrong usage; 3 another derpanetd
+runs in this network namespace.
+
+Examples:
+  derpanetd                                        as systemd runs it
+  derpanetd --root /tmp/try --no-bus               try a configuration in a namespace (ip netns exec …)
+  derpanetctl check && systemctl reload derpanetd  the way to change a configuration
+`
+
+/** `program` is the file that runs: what is installed beside it is found without options. Throws UsageError. */
+export function parseCommandLine(args: readonly string[], program: string): CommandLine {
+  const { values } = parse(args)
+  const root = values.root ?? ''
+  const beside = dirname(program)
+  const run = values['run-dir'] ?? `${root}/run/derpanet`
+  const installed = `${root}/usr/lib/derpanet`
+  return {
+    action: values.help ? 'help' : values.version ? 'version' : values.purge ? 'purge' : 'run',
+    paths: {
+      etc: values['config-dir'] ?? `${root}/etc/derpanet`,
+      shipped: values['lib-dir'] ?? (existsSync(join(installed, 'zones')) || !existsSync(join(beside, 'lib')) ? installed : join(beside, 'lib')),
+      state: values['state-dir'] ?? `${root}/var/lib/derpanet`,
+      run,
+      pins: values['pin-dir'] ?? join(run, 'bpf'),
+      loader: values.loader ?? join(beside, 'derpanet-load'),
+      object: join(dirname(values.loader ?? join(beside, 'derpanet-load')), 'derpanet.bpf.o'),
+    },
+    busAddress: values['bus-address'] ?? null,
+    bus: values['no-bus'] !== true,
+    xdp: oneOf('--xdp', values.xdp ?? 'auto', ['auto', 'off']),
+    variant: values.variant === undefined ? null : oneOf('--variant', values.variant, ['nft', 'legacy']),
+    logFormat: values.log === undefined ? null : oneOf('--log', values.log, ['journald', 'syslog', 'json', 'pretty']),
+    logLevel: oneOf('--log-level', values['log-level'] ?? 'info', ['debug', 'info', 'warn', 'error']),
+  }
+}
+
+const optionTable = {
+  root: { type: 'string' }, 'config-dir': { type: 'string' }, 'lib-dir': { type: 'string' }, 'state-dir': { type: 'string' },
+  'run-dir': { type: 'string' }, 'pin-dir': { type: 'string' }, loader: { type: 'string' }, 'bus-address': { type: 'string' },
+  'no-bus': { type: 'boolean' }, xdp: { type: 'string' }, variant: { type: 'string' }, purge: { type: 'boolean' }, log: { type: 'string' },
+  'log-level': { type: 'string' }, help: { type: 'boolean', short: 'h' }, version: { type: 'boolean', short: 'V' },
+} as const
+
+function parse(args: readonly string[]): ReturnType<typeof parseArgs<{ options: typeof optionTable; args: string[]; strict: true; allowPositionals: false }>> {
+  try {
+    return parseArgs({ args: [...args], options: optionTable, strict: true, allowPositionals: false })
+  } catch (error) {
+    throw new UsageError((error as Error).message)
+  }
+}
+
+function oneOf<Word extends string>(option: string, value: string, words: readonly Word[]): Word {
+  const found = words.find((word) => word === value)
+  if (found === undefined) throw new UsageError(`${option} takes ${words.join(' or ')}, not '${value}'`)
+  return found
+}
