@@ -44,7 +44,7 @@ export function parseSettings<S>(file: string, text: string, kind: ObjectKind<S>
     if (isMap(yaml.root)) readMap(reading, kind, yaml.root, found)
     else if (!(isScalar(yaml.root) && yaml.root.value === null)) yaml.report(startOf(yaml.root), 'PARSE_ERROR', 'expected keys and values, like `short: Name`')
   }
-  let value: S = Object.assign({ ...kind.empty }, found)
+  let value: S = { ...kind.empty, ...(found as Partial<S>) }
   if (!hasErrors(yaml.diagnostics)) value = checkWhole(reading, kind, value)
   const diagnostics = distinct(yaml.diagnostics)
   return { value: hasErrors(diagnostics) ? null : value, positions: reading.positions, diagnostics }
