@@ -69,12 +69,11 @@ export function parseCommandLine(args: readonly string[], program: string): Comm
   const root = values.root ?? ''
   const beside = dirname(program)
   const run = values['run-dir'] ?? `${root}/run/derpanet`
-  const installed = `${root}/usr/lib/derpanet`
   return {
     action: values.help ? 'help' : values.version ? 'version' : values.purge ? 'purge' : 'run',
     paths: {
       etc: values['config-dir'] ?? `${root}/etc/derpanet`,
-      shipped: values['lib-dir'] ?? (existsSync(join(installed, 'zones')) || !existsSync(join(beside, 'lib')) ? installed : join(beside, 'lib')),
+      shipped: values['lib-dir'] ?? shippedFolder(root, program),
       state: values['state-dir'] ?? `${root}/var/lib/derpanet`,
       run,
       pins: values['pin-dir'] ?? join(run, 'bpf'),
@@ -84,10 +83,17 @@ export function parseCommandLine(args: readonly string[], program: string): Comm
     busAddress: values['bus-address'] ?? null,
     bus: values['no-bus'] !== true,
     xdp: oneOf('--xdp', values.xdp ?? 'auto', ['auto', 'off']),
-    variant: values.variant === undefined ? null : oneOf('--variant', values.variant, ['nft', 'legacy']),
-    logFormat: values.log === undefined ? null : oneOf('--log', values.log, ['journald', 'syslog', 'json', 'pretty']),
+    variant: values.variant === undefined ? null : oneOf('--variant', values.variant, ['nft', 'legacy'] as const),
+    logFormat: values.log === undefined ? null : oneOf('--log', values.log, ['journald', 'syslog', 'json', 'pretty'] as const),
     logLevel: oneOf('--log-level', values['log-level'] ?? 'info', ['debug', 'info', 'warn', 'error']),
   }
+}
+
+/** The installed definitions, or, in a build that is not installed, those beside the program. */
+export function shippedFolder(root: string, program: string): string {
+  const installed = `${root}/usr/lib/derpanet`
+  const beside = join(dirname(program), 'lib')
+  return existsSync(join(installed, 'zones')) || !existsSync(beside) ? installed : beside
 }
 
 const optionTable = {

@@ -1,0 +1,47 @@
+// Reads a configuration as the daemon would, without a daemon and without root.
+import { existsSync, realpathSync, statSync } from 'node:fs'
+import { basename, dirname, join, resolve as absolute } from 'node:path'
+import { DerpanetError, printable } from '../errors.ts'
+import { loadConfiguration } from '../config/load.ts'
+import type { Diagnostic } from '../config/diagnostic.ts'
+import { resolve, type Problem } from '../model/resolve.ts'
+import type { Firewall } from '../model/firewall.ts'
+import type { Settings } from '../model/settings.ts'
+import { shippedFolder } from '../options.ts'
+import type { GlobalOptions } from './output.ts'
+
+export interface Examined {
+  readonly etc: string
+  /** Set when the caller named one file: only its mistakes are asked for. */
+  readonly onlyFile: string | null
+  readonly settings: Settings | null
+  readonly firewall: Firewall | null
+  readonly diagnostics: readonly Diagnostic[]
+  /** Mistakes in how things fit together; none are looked for while `diagnostics` has errors. */
+  readonly problems: readonly Problem[]
+}
+
+const kindFolders: ReadonlySet<string> = new Set(['zones', 'policies', 'services', 'ipsets', 'icmptypes', 'helpers', 'lists'])
+
+/** `path` is a configuration folder or a file in one. Throws INVALID_DIRECTORY or INVALID_FILENAME. */
+export async function examine(options: GlobalOptions, path: string | undefined): Promise<Examined> {
+  const { etc, onlyFile } = findFolder(options, path)
+  const shipped = options.libDir ?? shippedFolder(options.root ?? '', realpathSync(process.argv[1] ?? '.'))
+  if (!existsSync(shipped)) throw new DerpanetError('INVALID_DIRECTORY', `${printable(shipped)}: the shipped definitions are not there (--lib-dir)`)
+  const { settings, diagnostics } = await loadConfiguration({ etc, vendor: null, shipped })
+  if (settings === null) return { etc, onlyFile, settings, firewall: null, diagnostics, problems: [] }
+  const { firewall, problems } = resolve({ settings, panic: false })
+  return { etc, onlyFile, settings, firewall, diagnostics, problems }
+}
+
+function findFolder(options: GlobalOptions, path: string | undefined): { etc: string; onlyFile: string | null } {
+  const etc = absolute(path ?? options.configDir ?? `${options.root ?? ''}/etc/derpanet`)
+  if (!existsSync(etc)) {
+    if (path === undefined && options.configDir === undefined) return { etc, onlyFile: null }
+    throw new DerpanetError('INVALID_DIRECTORY', `${printable(etc)}: no such file or folder`)
+  }
+  if (statSync(etc).isDirectory()) return { etc, onlyFile: null }
+  if (!/\.(yaml|list)$/.test(etc)) throw new DerpanetError('INVALID_FILENAME', `${printable(etc)}: configuration files end in .yaml or .list`)
+  const folder = dirname(etc)
+  return { etc: kindFolders.has(basename(folder)) ? dirname(folder) : join(folder), onlyFile: etc }
+}
