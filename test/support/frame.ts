@@ -117,16 +117,19 @@ function buildBody(packet: Packet, options: FrameOptions): Buffer {
     dccp[4] = 5
     dccp[8] = 1
     dccp.writeUInt32BE(options.marker, 12)
-    dccp.writeUInt16BE(checksum(Buffer.concat([pseudoHeader(packet, dccp.length), dccp])), 6)
+    dccp.writeUInt16BE(rejectChecksum(packet, dccp), 6)
     return dccp
   }
-  return payload
+  const other = Buffer.concat([payload, Buffer.alloc(payload.length % 2 + 2)])
+  other.writeUInt16BE(rejectChecksum(packet, other), other.length - 2)
+  return other
 }
 
 /** What a frame that came back says about a packet of ours. */
 export type Reply =
   /** `marker` of the quoted packet. */
-  | { readonly kind: 'icmp-error'; readonly family: 'ipv4' | 'ipv6'; readonly type: number; readonly code: number; readonly marker: number }
+  | { readonly kind: 'icmp-error'; readonly family: 'ipv4' | 'ipv6'; readonly source: bigint; readonly type: number; readonly code: number
+      readonly marker: number }
   | { readonly kind: 'tcp'; readonly family: 'ipv4' | 'ipv6'; readonly flags: number; readonly source: bigint; readonly destination: bigint
       readonly sourcePort: number; readonly destinationPort: number; readonly marker: number }
   | { readonly kind: 'other'; readonly family: 'ipv4' | 'ipv6'; readonly protocol: number; readonly source: bigint; readonly destination: bigint
@@ -150,7 +153,7 @@ function readPacket(family: 'ipv4' | 'ipv6', packet: Buffer): Reply | null {
   const type = body[0] as number
   if (four ? protocol === 1 && (type === 3 || type === 11) : protocol === 58 && type < 128) {
     const quoted = body.subarray(8)
-    return quoted.length < 8 ? null : { kind: 'icmp-error', family, type, code: body[1] as number, marker: markerOf(family, quoted) }
+    return quoted.length < 8 ? null : { kind: 'icmp-error', family, source, type, code: body[1] as number, marker: markerOf(family, quoted) }
   }
   if (protocol === 6 && body.length >= 20) {
     return {
@@ -200,6 +203,14 @@ function pseudoHeader(packet: Packet, length: number): Buffer {
   pseudo.writeUInt32BE(length, 32)
   pseudo[39] = packet.protocol
   return pseudo
+}
+
+/**
+ * REJECT answers no packet whose checksum it finds wrong, and it takes protocols it does not know for ones with a plain
+ * checksum over the payload (IPv4) or also the pseudo header (IPv6).
+ */
+function rejectChecksum(packet: Packet, body: Buffer): number {
+  return checksum(packet.family === 'ipv4' ? body : Buffer.concat([pseudoHeader(packet, body.length), body]))
 }
 
 /** RFC 1071. */

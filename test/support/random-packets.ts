@@ -38,7 +38,7 @@ export function randomPackets(random: Random, settings: Settings, count: number)
     const flags = packet.protocol === 6 ? random.pick([2, 2, 2, 2, 2, 2, tcpFlags.ack, tcpFlags.syn | tcpFlags.ack, tcpFlags.rst, tcpFlags.fin | tcpFlags.ack]) : undefined
     const first: PacketCase = { packet, marker, ...(flags === undefined ? {} : { tcpFlags: flags }) }
     cases.push(first)
-    if (!random.chance(0.15) || cases.length >= count) continue
+    if (!random.chance(0.5) || cases.length >= count) continue
     const follower = followerOf(random, first, marker + 1)
     if (follower !== null) {
       marker++
@@ -142,9 +142,9 @@ export function connectionState(one: PacketCase, followedPassed: boolean): Conne
   return 'new'
 }
 
-/** Can the kernel answer this packet with an ICMP error at all? It answers no ICMP error, and no ICMP type it does not know. */
+/** Can the kernel answer this packet with an ICMP error at all? It answers no ICMP errors, which for IPv4 router discovery counts as. */
 export function canBeAnswered(packet: Packet): boolean {
-  if (packet.family === 'ipv4' && packet.protocol === 1) return ![3, 4, 5, 11, 12].includes(packet.icmpType ?? 0) && (packet.icmpType ?? 0) <= 18
+  if (packet.family === 'ipv4' && packet.protocol === 1) return [0, 8, 13, 14, 15, 16, 17, 18].includes(packet.icmpType ?? 0)
   return !(packet.family === 'ipv6' && packet.protocol === 58) || (packet.icmpType ?? 0) >= 128
 }
 
@@ -159,7 +159,9 @@ export const rejectAnswers: Readonly<Record<Family, Readonly<Partial<Record<Reje
 
 /** The same for both directions, so that no case is by accident the answer to another. */
 function flowOf(packet: Packet): string {
-  const ends = [`${packet.source}:${packet.sourcePort ?? ''}`, `${packet.destination}:${packet.destinationPort ?? ''}`].sort()
+  // newer kernels track DCCP without looking at its ports
+  const [from, to] = packet.protocol === 33 ? [0, 0] : [packet.sourcePort ?? 0, packet.destinationPort ?? 0]
+  const ends = [`${packet.source}:${from}`, `${packet.destination}:${to}`].sort()
   return [packet.family, packet.protocol, ...ends, packet.icmpType ?? ''].join(' ')
 }
 

@@ -1,0 +1,50 @@
+// Before the oracle is compared with the kernel, the instruments are: what random-packets.ts says of connection tracking must be
+// what the kernel's tracking says, and every fate of a packet must be told apart.
+import t from 'tap'
+import { createObservatory } from './observatory.ts'
+import { createPrivateHost, whyNoPrivateHost } from './private-host.ts'
+import { canBeAnswered, connectionState, describePacket, randomPackets } from './random-packets.ts'
+import { randomConfiguration } from './random-settings.ts'
+import { createRandom, seedOfRun } from './random.ts'
+import type { ConnectionState } from '../../src/model/packet.ts'
+
+t.test('the observatory sees what plain iptables rules do to random packets', { skip: whyNoPrivateHost() ?? false }, async (t) => {
+  const seed = seedOfRun()
+  t.comment(`DERPANET_SEED=${seed}`)
+  const random = createRandom(seed)
+  const cases = randomPackets(random, randomConfiguration(random).runtime.settings, 300)
+  const host = await createPrivateHost({ name: 'observatory', bus: false })
+  t.teardown(() => host.stop())
+  const observatory = await createObservatory(host)
+  const both = async (argv: readonly string[]): Promise<void> => {
+    for (const tool of ['iptables', 'ip6tables']) await host.firewall.ok([tool, ...argv])
+  }
+  const wrong = (observed: ReadonlyMap<number, string>, want: (one: (typeof cases)[number]) => string): string[] =>
+    cases.filter((one) => observed.get(one.marker) !== want(one)).map((one) => `${describePacket(one)}: ${observed.get(one.marker)} instead of ${want(one)}`)
+
+  t.strictSame(wrong(await observatory.observe(cases, 50), () => 'accept'), [], 'without rules everything passes')
+
+  const stateOf = (one: (typeof cases)[number]): ConnectionState => connectionState(one, true)
+  for (const state of ['new', 'established', 'related', 'invalid', 'untracked'] as const) {
+    for (const hook of ['INPUT', 'FORWARD']) {
+      await both(['-t', 'mangle', '-A', hook, '-m', 'conntrack', '--ctstate', state.toUpperCase(), '-m', 'comment', '--comment', state, '-j', 'DROP'])
+    }
+    // what is dropped cannot be followed: followers are only judged where the first one passes
+    const observed = await observatory.observe(cases, 50)
+    const judged = cases.filter((one) => one.follows === undefined || observed.get(one.follows.marker) === 'accept')
+    const bad = judged.filter((one) => one.packet.direction !== 'out' && observed.get(one.marker) !== (stateOf(one) === state ? 'drop' : 'accept'))
+    t.strictSame(bad.map((one) => `${describePacket(one)}: ${observed.get(one.marker)}`), [], `connection tracking takes for ${state} what we expect`)
+    t.ok(cases.some((one) => stateOf(one) === state), `and there are such packets`)
+    await both(['-t', 'mangle', '-F'])
+  }
+
+  await both(['-A', 'INPUT', '-j', 'REJECT'])
+  await both(['-A', 'FORWARD', '-p', 'tcp', '-j', 'REJECT', '--reject-with', 'tcp-reset'])
+  const rejected = await observatory.observe(cases, 50)
+  t.strictSame(wrong(rejected, (one) => {
+    const tcpReset = one.packet.direction === 'forward' && one.packet.protocol === 6
+    if (tcpReset) return (one.tcpFlags ?? 0) & 4 ? 'drop' : 'reject rst'
+    if (one.packet.direction !== 'in') return 'accept'
+    return canBeAnswered(one.packet) ? `reject icmp${one.packet.family === 'ipv4' ? '3/3' : '1/4'}` : 'drop'
+  }), [], 'rejects are seen with their type')
+})
