@@ -157,6 +157,8 @@ export interface Entry<T> {
   readonly value: T
   readonly layer: Layer
   readonly file?: string
+  /** A lower layer has an object of the same name, which this one hides. */
+  readonly overrides?: true
   readonly positions: ReadonlyMap<string, Position>
 }
 
