@@ -1,0 +1,122 @@
+// Runtime → Firewall: every name looked up, every decision in its order. Pure; zones that did not change keep their
+// identity from one generation to the next, so that whoever compiles them can skip them.
+import { printable } from '../errors.ts'
+import { parsePrefix } from './addr.ts'
+import type { Firewall, IpSet, PortMatch, Zone } from './firewall.ts'
+import { ipSetFamily } from './ipset-entry.ts'
+import { portMatch } from './resolve/service.ts'
+import { checkConflicts, egressBindings, ingressBindings } from './resolve/binding.ts'
+import { reportPolicies } from './resolve/policy.ts'
+import { originOf, Problems } from './resolve/problem.ts'
+import type { Problem } from './resolve/problem.ts'
+import { resolveZone } from './resolve/zone.ts'
+import type { ResolvedZone } from './resolve/zone.ts'
+import type { AddressList, Entry, IpSetSettings, MainSettings, Runtime, Settings } from './settings.ts'
+
+export type { Problem } from './resolve/problem.ts'
+
+export interface Resolved {
+  /** null when there is any problem. */
+  readonly firewall: Firewall | null
+  /** All of them at once. What is only written down, in zones and policies that nothing uses, is no problem. */
+  readonly problems: readonly Problem[]
+  /** What works less than it says: a service's connection helpers. */
+  readonly warnings: readonly Problem[]
+}
+
+export function resolve(runtime: Runtime): Resolved {
+  const { settings, panic } = runtime
+  const problems = new Problems()
+  const main = settings.main.value
+  const resolved = [...settings.zones]
+    .sort(([one], [other]) => (one < other ? -1 : 1))
+    .map(([name, entry]) => resolveZone(name, entry, settings))
+  const active = resolved.filter(({ zone }) => isActive(zone, main.defaultZone))
+  const zones = resolved.map(({ zone }) => zone)
+  const ipsets = new Map([...settings.ipsets].map(([name, entry]) => [name, resolveIpSet(name, entry)]))
+
+  if (!settings.zones.has(main.defaultZone)) {
+    problems.add('INVALID_ZONE', `the default zone '${printable(main.defaultZone)}' does not exist`, mainOrigin(settings.main, 'defaultZone', main.defaultZone))
+  }
+  for (const { problems: found } of resolved) problems.found.push(...found)
+  for (const { unenforced } of active) problems.found.push(...unenforced)
+  checkConflicts(zones, problems)
+  reportTimedSets(active, settings, problems)
+  reportPolicies(settings, new Set(active.map(({ zone }) => zone.name)), problems)
+  if (main.logDenied !== 'off') problems.notEnforced(`log-denied: ${main.logDenied}`, mainOrigin(settings.main, 'logDenied', main.logDenied))
+
+  const firewall: Firewall = {
+    defaultZone: main.defaultZone,
+    zones: new Map(zones.map((zone) => [zone.name, zone])),
+    ingress: ingressBindings(zones, main.defaultZone),
+    egress: egressBindings(zones, main.defaultZone, ipsets),
+    ipsets,
+    blockLists: blockLists(settings, problems),
+    neverBlock: neverBlock(settings.main, problems),
+    failsafePorts: failsafePorts(settings.main, problems),
+    panic,
+    logDenied: main.logDenied,
+  }
+  return {
+    firewall: problems.found.length === 0 ? firewall : null,
+    problems: problems.found,
+    warnings: active.flatMap(({ warnings }) => warnings),
+  }
+}
+
+/** In use: it has an interface or a source, or takes what no zone takes. */
+function isActive(zone: Zone, defaultZone: string): boolean {
+  return zone.name === defaultZone || zone.interfaces.length > 0 || zone.sources.length > 0
+}
+
+const ipsetsOf = new WeakMap<Entry<IpSetSettings>, IpSet>()
+
+function resolveIpSet(name: string, entry: Entry<IpSetSettings>): IpSet {
+  const known = ipsetsOf.get(entry)
+  if (known !== undefined && known.name === name) return known
+  const { type, options, entries } = entry.value
+  const ipset = { name, type, family: ipSetFamily(type, options), options, entries, origin: originOf(entry, `ipset ${name}`) }
+  ipsetsOf.set(entry, ipset)
+  return ipset
+}
+
+/** Entries of a set with a timeout come and go in the kernel alone; nobody here puts them there yet. */
+function reportTimedSets(active: readonly ResolvedZone[], settings: Settings, problems: Problems): void {
+  const used = new Set(active.flatMap(({ ipsets }) => [...ipsets]))
+  for (const name of used) {
+    const entry = settings.ipsets.get(name)
+    const timeout = entry?.value.options['timeout']
+    if (entry !== undefined && timeout !== undefined && timeout !== '0') {
+      problems.notEnforced(`option timeout of ipset ${name}`, originOf(entry, `ipset ${name}`, 'options', 'timeout'))
+    }
+  }
+}
+
+function mainOrigin(main: Entry<MainSettings>, key: string, item: string, list = false): ReturnType<typeof originOf> {
+  return originOf(main, `${key}: ${item}`, key, ...(list ? [item] as const : []))
+}
+
+function blockLists(settings: Settings, problems: Problems): readonly AddressList[] {
+  return settings.main.value.block.flatMap((name) => {
+    const list = settings.lists.get(name)
+    if (list === undefined) problems.add('INVALID_SOURCE', `there is no list '${printable(name)}'`, mainOrigin(settings.main, 'block', name, true))
+    return list === undefined ? [] : [list]
+  })
+}
+
+function neverBlock(main: Entry<MainSettings>, problems: Problems): Firewall['neverBlock'] {
+  return main.value.neverBlock.flatMap((text) => {
+    const origin = mainOrigin(main, 'neverBlock', text, true)
+    const prefix = parsePrefix(text)
+    if (prefix === null) problems.add('INVALID_ADDR', printable(text), origin)
+    return prefix === null ? [] : [{ prefix, origin }]
+  })
+}
+
+function failsafePorts(main: Entry<MainSettings>, problems: Problems): readonly PortMatch[] {
+  return main.value.failsafePorts.flatMap((spec) => {
+    const origin = mainOrigin(main, 'failsafePorts', `${spec.port}/${spec.protocol}`, true)
+    const match = problems.attempt(origin, () => portMatch('port', spec))
+    return match?.kind === 'port' ? [{ protocol: match.protocol, ports: match.ports, origin }] : []
+  })
+}

@@ -1,0 +1,67 @@
+// Looking names up in a configuration, and remembering what was looked up: a resolved zone stays good
+// as long as every answer it was built from stays the same.
+import { DerpanetError, printable } from '../../errors.ts'
+import { ipSetFamily, sourceTypes } from '../ipset-entry.ts'
+import type { Family } from '../addr.ts'
+import type { AddressList, IcmpTypeSettings, ServiceSettings, Settings } from '../settings.ts'
+
+export interface IpSetShape {
+  readonly name: string
+  readonly type: string
+  readonly family: Family | null
+}
+
+interface Answer {
+  readonly read: (settings: Settings) => unknown
+  readonly value: unknown
+}
+
+export class Lookup {
+  private readonly settings: Settings
+  private readonly answers: Answer[] = []
+
+  constructor(settings: Settings) {
+    this.settings = settings
+  }
+
+  /** Throws INVALID_SERVICE. */
+  service(name: string): ServiceSettings {
+    return this.ask((settings) => settings.services.get(name)?.value) ?? unknown('INVALID_SERVICE', name)
+  }
+
+  /** Throws INVALID_ICMPTYPE. */
+  icmpType(name: string): IcmpTypeSettings {
+    return this.ask((settings) => settings.icmptypes.get(name)?.value) ?? unknown('INVALID_ICMPTYPE', name)
+  }
+
+  /** A list of addresses. Throws INVALID_SOURCE. */
+  list(name: string): AddressList {
+    return this.ask((settings) => settings.lists.get(name)) ?? unknown('INVALID_SOURCE', `list:${name}`)
+  }
+
+  /**
+   * A set that can say where a packet comes from or goes to. Its entries do not matter here.
+   * Throws INVALID_IPSET when there is none, or its type says more than that.
+   */
+  sourceSet(name: string): IpSetShape {
+    const type = this.ask((settings) => settings.ipsets.get(name)?.value.type) ?? unknown('INVALID_IPSET', name)
+    const options = this.ask((settings) => settings.ipsets.get(name)?.value.options)!
+    if (!sourceTypes.has(type)) throw new DerpanetError('INVALID_IPSET', printable(`ipset '${name}' with type '${type}' not usable as source`))
+    return { name, type, family: ipSetFamily(type, options) }
+  }
+
+  /** Would `settings` give the same answers? */
+  holds(settings: Settings): boolean {
+    return this.answers.every(({ read, value }) => read(settings) === value)
+  }
+
+  private ask<T>(read: (settings: Settings) => T): T {
+    const value = read(this.settings)
+    this.answers.push({ read, value })
+    return value
+  }
+}
+
+function unknown(code: 'INVALID_SERVICE' | 'INVALID_ICMPTYPE' | 'INVALID_SOURCE' | 'INVALID_IPSET', name: string): never {
+  throw new DerpanetError(code, printable(name))
+}

@@ -1,0 +1,67 @@
+// A service by name → the packets it stands for.
+import { DerpanetError, printable } from '../../errors.ts'
+import { families, parsePrefix } from '../addr.ts'
+import { portProtocols } from '../port.ts'
+import { parsePortRange } from '../port.ts'
+import { requireProtocol } from '../protocol.ts'
+import type { Match, PortProtocol, ProtocolMatch } from '../firewall.ts'
+import type { PortSpec, ServiceSettings } from '../settings.ts'
+import type { Lookup } from './lookup.ts'
+
+/** One kind of packet of a service. `id` names it within the service: `tcp/22`, `source/udp/67`, `gre@ipv4`, `http:tcp/80` of an include. */
+export interface ServiceMatch {
+  readonly id: string
+  readonly match: Match
+}
+
+/**
+ * Ports, protocols and source ports, its includes after it, each once. A service with a destination is for that
+ * destination only, and nothing in a family for which it names none. Throws INVALID_SERVICE for an unknown name.
+ */
+export function serviceMatches(name: string, lookup: Lookup): readonly ServiceMatch[] {
+  const seen = new Set<string>()
+  const walk = (current: string): readonly ServiceMatch[] => {
+    if (seen.has(current)) return []
+    seen.add(current)
+    const service = lookup.service(current)
+    const prefix = current === name ? '' : `${current}:`
+    const own = ownMatches(service).map(({ id, match }) => ({ id: prefix + id, match }))
+    return [...own, ...service.includes.flatMap(walk)]
+  }
+  return walk(name)
+}
+
+/** Helpers that a service wants and its includes too, each once. */
+export function serviceHelpers(name: string, lookup: Lookup, seen = new Set<string>()): readonly string[] {
+  if (seen.has(name)) return []
+  seen.add(name)
+  const service = lookup.service(name)
+  return [...new Set([...service.helpers, ...service.modules, ...service.includes.flatMap((include) => serviceHelpers(include, lookup, seen))])]
+}
+
+function ownMatches(service: ServiceSettings): readonly ServiceMatch[] {
+  const protocols: { id: string; protocol: ProtocolMatch }[] = [
+    ...service.ports.map((port) => ({ id: `${port.protocol}/${port.port}`, protocol: portMatch('port', port) })),
+    ...service.protocols.map((text) => ({ id: text, protocol: { kind: 'protocol', number: requireProtocol(text) } as const })),
+    ...service.sourcePorts.map((port) => ({ id: `source/${port.protocol}/${port.port}`, protocol: portMatch('source-port', port) })),
+  ]
+  const destinations = families.flatMap((family) => {
+    const text = service.destination[family]
+    const destination = text === undefined ? null : parsePrefix(text)
+    if (text !== undefined && destination?.family !== family) throw new DerpanetError('INVALID_DESTINATION', printable(text))
+    return destination === null ? [] : [destination]
+  })
+  if (destinations.length === 0) return protocols.map(({ id, protocol }) => ({ id, match: { protocol } }))
+  return protocols.flatMap(({ id, protocol }) => destinations.map((prefix) => ({
+    id: `${id}@${prefix.family}`,
+    match: { family: prefix.family, destination: { kind: 'prefix', prefix, invert: false }, protocol } as const,
+  })))
+}
+
+/** Throws INVALID_PORT, INVALID_PROTOCOL. */
+export function portMatch(kind: 'port' | 'source-port', { port, protocol }: PortSpec): ProtocolMatch {
+  const ports = parsePortRange(port)
+  if (ports === null) throw new DerpanetError('INVALID_PORT', printable(port))
+  if (!(portProtocols as readonly string[]).includes(protocol)) throw new DerpanetError('INVALID_PROTOCOL', printable(protocol))
+  return { kind, protocol: protocol as PortProtocol, ports }
+}
