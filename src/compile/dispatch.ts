@@ -7,7 +7,7 @@ import { unreachable } from '../errors.ts'
 import { compileAddress } from './match.ts'
 import type { MatchContext } from './match.ts'
 import type { PlanChain, PlanMatch, PlanRule, PlanVerdict } from './plan.ts'
-import { macSet, prefixSet } from './sets.ts'
+import { prefixSet } from './sets.ts'
 import { forwardChainName } from './zone.ts'
 
 /** Consecutive bindings of one zone, which decide alike whatever their order among themselves. */
@@ -56,9 +56,11 @@ export function compileZoneForward(firewall: Firewall, zone: Zone, context: Matc
   return { name: forwardChainName(zone.name), rules }
 }
 
-/** A MAC address says where a packet comes from, never where it goes. */
+/** Bindings that say where a forwarded packet goes. A MAC address says where it comes from, never where it goes. */
 function canLeaveBy(firewall: Firewall): (binding: Binding) => boolean {
-  return ({ source }) => {
+  return ({ kind, source }) => {
+    // two interfaces that nothing binds share the default zone, but nobody said that packets may pass between them
+    if (kind === 'any') return false
     if (source === undefined) return true
     if (source.match.kind === 'mac') return false
     return source.match.kind !== 'ipset' || firewall.ipsets.get(source.match.name)?.type !== 'hash:mac'
@@ -85,11 +87,10 @@ function roleCounter(): (zone: string, what: string) => (suffix: string) => stri
   }
 }
 
-/** What a packet of this run looks like, one entry a rule. */
+/** What a packet of this run looks like, one entry a rule. MAC addresses stay single: not every kernel has hash:mac. */
 function runMatches(run: Run, side: 'source' | 'destination', roleOf: (suffix: string) => string, context: MatchContext): PlanMatch[][] {
   const matches: PlanMatch[][] = []
   const prefixes: Record<Family, Prefix[]> = { ipv4: [], ipv6: [] }
-  const macs: string[] = []
   const single = (match: AddressMatch): void => {
     for (const variant of compileAddress(match, side, context)) {
       matches.push([...(variant.family === null ? [] : [{ kind: 'family', family: variant.family } as const]), ...variant.match])
@@ -99,16 +100,12 @@ function runMatches(run: Run, side: 'source' | 'destination', roleOf: (suffix: s
     if (kind !== 'source' || source === undefined) continue
     const { match } = source
     if (match.kind === 'prefix' && !match.invert) prefixes[match.prefix.family].push(match.prefix)
-    else if (match.kind === 'mac' && !match.invert) macs.push(match.mac)
     else single(match)
   }
   for (const family of families) {
     if (prefixes[family].length === 0) continue
     const role = shareable(prefixSet(roleOf(family === 'ipv4' ? '4' : '6'), family, prefixes[family]), run.zone, context)
     matches.push([{ kind: 'family', family }, { kind: 'set', role, side, invert: false }])
-  }
-  if (macs.length > 0) {
-    matches.push([{ kind: 'set', role: context.sets.add(macSet(roleOf('-mac'), macs)), side: 'source', invert: false }])
   }
   for (const binding of run.bindings) {
     switch (binding.kind) {
