@@ -34,16 +34,7 @@ for worker in src/*/*-worker.ts; do
 done
 
 # --- kernel side
-if [ -e bpf/derpanet.bpf.c ] && ! newer dist/derpanet.bpf.o bpf; then
-    arch=$(uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/; s/armv7l/arm/')
-    clang -O2 -g -target bpf -D__TARGET_ARCH_"$arch" -I"/usr/include/$(gcc -print-multiarch)" -Wall -Werror \
-        -c bpf/derpanet.bpf.c -o dist/derpanet.bpf.o.new
-    mv dist/derpanet.bpf.o.new dist/derpanet.bpf.o
-fi
-if [ -e bpf/derpanet-load.c ] && ! newer dist/derpanet-load bpf; then
-    gcc -O2 -Wall -Wextra -Werror bpf/derpanet-load.c -o dist/derpanet-load.new -lbpf
-    mv dist/derpanet-load.new dist/derpanet-load
-fi
+make -s -C bpf OUT=../dist
 
 # --- shipped definitions, checked and packed so that the daemon need not parse hundreds of files at start
 if [ -e packaging/compile-lib.ts ] && ! newer dist/lib/.stamp etc/lib src/settings src/config packaging/compile-lib.ts; then
