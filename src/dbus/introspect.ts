@@ -17,7 +17,7 @@ function element(tag: 'method' | 'signal', name: string, body: string): string {
 }
 
 /** One `<interface>` element. Nothing here needs escaping: names and types are ours, letters and brackets only. */
-export function interfaceXml(view: InterfaceView): string {
+function interfaceXml(view: InterfaceView): string {
   const annotation = view.deprecated ? deprecation : ''
   let xml = `  <interface name="${view.name}">\n`
   for (const row of view.methods.values()) {
@@ -34,10 +34,14 @@ export function interfaceXml(view: InterfaceView): string {
   return `${xml}  </interface>\n`
 }
 
-/** The whole answer of Introspect. A path without an object has no interfaces, only children. */
-export function nodeXml(path: string, interfaces: Iterable<InterfaceView>, children: readonly string[]): string {
+/** The interface elements of an object: the standard ones and its own. "" for a path without an object. */
+export function interfacesXml(interfaces: Iterable<InterfaceView>): string {
   const own = [...interfaces]
-  const shown = own.length === 0 ? [] : [...standardInterfaces, ...own]
+  return own.length === 0 ? '' : [...standardInterfaces, ...own].map(interfaceXml).join('')
+}
+
+/** The whole answer of Introspect, from what `interfacesXml` gave. */
+export function nodeXml(path: string, interfaces: string, children: readonly (string | number)[]): string {
   const nodes = children.map((name) => `  <node name="${name}"/>\n`).join('')
-  return `${doctype}<node name="${path}">\n${shown.map(interfaceXml).join('')}${nodes}</node>\n`
+  return `${doctype}<node name="${path}">\n${interfaces}${nodes}</node>\n`
 }

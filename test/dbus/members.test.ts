@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { nodeXml } from '../../src/dbus/introspect.ts'
+import { interfacesXml, nodeXml } from '../../src/dbus/introspect.ts'
 import { memberTable, standardInterfaces, type Face, type InterfaceView } from '../../src/dbus/members.ts'
 import { nodeShape } from './support/xml.ts'
 
@@ -31,7 +31,7 @@ for (const [face, version] of faces) {
   for (const { path, file, interfaces } of objectsOf(face)) {
     t.test(`face ${face} shows ${path} exactly as firewalld ${version}: interfaces, members, argument names, deprecation`, (t) => {
       const want = nodeShape(recorded(version, file))
-      const got = nodeShape(nodeXml(path, interfaces, want.children))
+      const got = nodeShape(nodeXml(path, interfacesXml(interfaces), want.children))
       t.ok(Object.keys(want.interfaces).length >= 3, 'the recording is read')
       t.strictSame(Object.keys(got.interfaces), Object.keys(want.interfaces), 'the same interfaces')
       for (const [name, members] of Object.entries(want.interfaces)) t.strictSame(got.interfaces[name], members, name)
@@ -81,7 +81,7 @@ t.test('Properties and Introspectable ask for the recorded actions on every kind
 })
 
 t.test('a path that only has children shows them and no interface', (t) => {
-  const shape = nodeShape(nodeXml('/org', [], ['fedoraproject', 'derpanet']))
+  const shape = nodeShape(nodeXml('/org', interfacesXml([]), ['fedoraproject', 'derpanet']))
   t.strictSame(shape, { name: '/org', children: ['derpanet', 'fedoraproject'], interfaces: {} })
   t.end()
 })

@@ -2,7 +2,7 @@
 // value of the wrong type with a stack trace; here a wrong value throws before anything is sent, and size has a limit.
 import { isDict, parseSignature, type TypeNode } from './signature.ts'
 
-/** A value with its own type, where the signature says `v`. */
+/** A value with its own type, where the signature says `v`. What we write may be any object with these two keys. */
 export class Variant {
   readonly signature: string
   readonly value: unknown
@@ -140,7 +140,8 @@ class Writer {
         return
       }
       case 'v': {
-        if (!(value instanceof Variant)) throw wrong(node, value)
+        if (typeof value !== 'object' || value === null || !('signature' in value) || !('value' in value)) throw wrong(node, value)
+        if (typeof value.signature !== 'string') throw wrong(node, value)
         const [type, ...more] = parseSignature(value.signature)
         if (type === undefined || more.length > 0) throw wrong(node, value)
         this.signature(value.signature)
@@ -197,13 +198,18 @@ function wrong(node: TypeNode, value: unknown): EncodeError {
   return new EncodeError(`expected ${node.text}, got ${value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value}`)
 }
 
-/** An encoded body begins at a multiple of eight, so it can be kept and sent again in any message. */
-export interface Body {
+/** An encoded body. It begins at a multiple of eight in every message, so it can be kept and sent again. */
+export class Body {
   readonly signature: string
   readonly bytes: Buffer
+
+  constructor(signature: string, bytes: Buffer) {
+    this.signature = signature
+    this.bytes = bytes
+  }
 }
 
-export const emptyBody: Body = { signature: '', bytes: Buffer.alloc(0) }
+export const emptyBody = new Body('', Buffer.alloc(0))
 
 /** Throws EncodeError when a value does not fit its type, TooBigError above 16 MiB. */
 export function encodeBody(signature: string, values: readonly unknown[]): Body {
@@ -212,11 +218,12 @@ export function encodeBody(signature: string, values: readonly unknown[]): Body 
   if (types.length !== values.length) throw new EncodeError(`${values.length} values for ${signature}`)
   const writer = new Writer()
   types.forEach((type, index) => writer.value(values[index], type))
-  return { signature, bytes: writer.bytes() }
+  return new Body(signature, writer.bytes())
 }
 
 export const messageTypes = { call: 1, reply: 2, error: 3, signal: 4 } as const
 export const noReplyExpected = 1
+export const noAutoStart = 2
 
 export interface Header {
   readonly type: number

@@ -1,0 +1,158 @@
+// The runtime .zone interface. Families come from the settings rows; by hand are only the members that are alone.
+import { DerpanetError, printable } from '../../errors.ts'
+import type { Change, ZoneFlagField, ZoneItemField } from '../../model/change.ts'
+import type { Entry, Settings, ZoneSettings } from '../../model/settings.ts'
+import { decodeSettings } from '../../settings/dict.ts'
+import { zoneFields } from '../../settings/zone.ts'
+import type { Face, MethodRow } from '../members.ts'
+import { memberTable } from '../members.ts'
+import { firewalldName } from '../members/firewalld.ts'
+import { sortedNames } from '../objects.ts'
+import { encodeBody, type Body } from '../wire/encode.ts'
+import { dictBody, fieldBody, fieldOf } from './encoded.ts'
+import {
+  changed, changedQuietly, integer, namesBody, runtimeSettings, text, type Call, type Handler, type Handlers,
+} from './handler.ts'
+import { hasItem } from './query.ts'
+
+export interface NamedZone {
+  readonly name: string
+  readonly entry: Entry<ZoneSettings>
+}
+
+/** "" is the default zone. Throws INVALID_ZONE. */
+export function zoneNamed(call: Call, name: string): NamedZone {
+  const settings = runtimeSettings(call)
+  const real = name === '' ? settings.main.value.defaultZone : name
+  const entry = settings.zones.get(real)
+  if (entry === undefined) throw new DerpanetError('INVALID_ZONE', printable(real))
+  return { name: real, entry }
+}
+
+/** The zone that names this very text, "" when none does. */
+export function zoneHolding(settings: Settings, field: 'interfaces' | 'sources', item: string): string {
+  for (const [name, { value }] of settings.zones) if (value[field].includes(item)) return name
+  return ''
+}
+
+/** Zones that packets can be in: with bindings, and the default zone. */
+export function isActiveZone(settings: Settings, name: string): boolean {
+  const value = settings.zones.get(name)?.value
+  if (value === undefined) return false
+  return name === settings.main.value.defaultZone || value.interfaces.length > 0 || value.sources.length > 0
+}
+
+/** 2.5 lists the default zone and both keys always; 1.3 only what is there. */
+function activeZones(settings: Settings, face: Face): Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> {
+  const found: Record<string, Record<string, readonly string[]>> = {}
+  for (const name of sortedNames(settings.zones)) {
+    const value = settings.zones.get(name)?.value
+    if (value === undefined) continue
+    const { interfaces, sources } = value
+    if (face === '2.5') {
+      if (isActiveZone(settings, name)) found[name] = { interfaces, sources }
+      continue
+    }
+    if (interfaces.length === 0 && sources.length === 0) continue
+    found[name] = { ...(interfaces.length > 0 ? { interfaces } : {}), ...(sources.length > 0 ? { sources } : {}) }
+  }
+  return found
+}
+
+const activeBodies = new WeakMap<Settings, Map<Face, Body>>()
+
+function activeZonesBody(settings: Settings, face: Face): Body {
+  const known = activeBodies.get(settings) ?? new Map<Face, Body>()
+  activeBodies.set(settings, known)
+  const body = known.get(face) ?? encodeBody('a{sa{sas}}', [activeZones(settings, face)])
+  known.set(face, body)
+  return body
+}
+
+/** firewalld 2 takes `timeout` among the settings. Everything else is a key of the zone. */
+function settingsChange(call: Call, zone: string, dict: Readonly<Record<string, unknown>>): Change {
+  const { timeout, ...rest } = dict
+  const takesTimeout = call.context.face === '2.5'
+  if (timeout !== undefined && !takesTimeout) throw new DerpanetError('INVALID_OPTION', "'timeout' is not a valid key")
+  if (timeout !== undefined && (typeof timeout !== 'number' || !Number.isInteger(timeout))) {
+    throw new DerpanetError('INVALID_VALUE', 'timeout is not a whole number')
+  }
+  const settings = decodeSettings(zoneFields, rest, call.context.face)
+  return { kind: 'zone-settings', zone, settings, timeoutSec: timeout ?? 0 }
+}
+
+const changeInterface: Handler = (call, args) =>
+  changed(call, { kind: 'interface-change', zone: text(args, 0), interface: text(args, 1) })
+
+const lonely: Handlers = {
+  getZones: (call) => namesBody(runtimeSettings(call).zones),
+  getActiveZones: (call) => activeZonesBody(runtimeSettings(call), call.context.face),
+  getZoneOfInterface: (call, args) => zoneHolding(runtimeSettings(call), 'interfaces', text(args, 0)),
+  getZoneOfSource: (call, args) => zoneHolding(runtimeSettings(call), 'sources', text(args, 0)),
+  getZoneSettings2: (call, args) => dictBody('zone', call.context.face, zoneNamed(call, text(args, 0)).entry),
+  setZoneSettings2: (call, args) => changedQuietly(call, settingsChange(call, text(args, 0), args[1] as Readonly<Record<string, unknown>>)),
+  isImmutable: (call, args) => {
+    zoneNamed(call, text(args, 0))
+    return false
+  },
+  changeZone: changeInterface,
+  changeZoneOfInterface: changeInterface,
+  changeZoneOfSource: (call, args) => changed(call, { kind: 'source-change', zone: text(args, 0), source: text(args, 1) }),
+}
+
+/** Arguments between the zone and the timeout. */
+function columnsOf(row: MethodRow, args: readonly unknown[]): readonly string[] {
+  return row.in.flatMap((arg, index) => (index > 0 && arg.type === 's' ? [text(args, index)] : []))
+}
+
+function timeoutOf(row: MethodRow, args: readonly unknown[]): number {
+  const index = row.in.findIndex((arg) => arg.name === 'timeout')
+  return index < 0 ? 0 : integer(args, index)
+}
+
+/** Bindings are changed by their own kinds of Change, everything else by zone-item-*. */
+function listChange(verb: 'add' | 'remove', field: string, zone: string, columns: readonly string[], timeoutSec: number): Change {
+  const [first = ''] = columns
+  if (field === 'interfaces') return { kind: `interface-${verb}`, zone, interface: first }
+  if (field === 'sources') return { kind: `source-${verb}`, zone, source: first }
+  if (verb === 'remove') return { kind: 'zone-item-remove', zone, field: field as ZoneItemField, item: columns }
+  return { kind: 'zone-item-add', zone, field: field as ZoneItemField, item: columns, timeoutSec }
+}
+
+function familyHandler(row: MethodRow, family: NonNullable<MethodRow['family']>): Handler {
+  const { verb, field: key, shape } = family
+  const field = fieldOf('zone', key)
+  const valueOf = (call: Call, args: readonly unknown[]): unknown =>
+    (zoneNamed(call, text(args, 0)).entry.value as unknown as Readonly<Record<string, unknown>>)[key]
+  switch (verb) {
+    case 'get':
+      return (call, args) => fieldBody('zone', key, row.out, zoneNamed(call, text(args, 0)).entry)
+    case 'query':
+      if (field.shape === 'list') {
+        return (call, args) => hasItem(key, field, valueOf(call, args) as readonly unknown[], columnsOf(row, args), runtimeSettings(call))
+      }
+      return (call, args) => valueOf(call, args) === true
+    case 'add':
+      return (call, args) => {
+        const timeoutSec = timeoutOf(row, args)
+        const zone = text(args, 0)
+        if (shape === 'flag') return changed(call, { kind: 'zone-flag-add', zone, field: key as ZoneFlagField, timeoutSec })
+        return changed(call, listChange('add', key, zone, columnsOf(row, args), timeoutSec))
+      }
+    case 'remove':
+      return (call, args) => {
+        const zone = text(args, 0)
+        if (shape === 'flag') return changed(call, { kind: 'zone-flag-remove', zone, field: key as ZoneFlagField })
+        return changed(call, listChange('remove', key, zone, columnsOf(row, args), 0))
+      }
+    case 'set':
+      throw new Error(`${row.name}: the runtime has no set verbs`)
+  }
+}
+
+function familyHandlers(): Handlers {
+  const rows = memberTable('2.5').runtime.get(`${firewalldName}.zone`)?.methods.values() ?? []
+  return Object.fromEntries([...rows].flatMap((row) => (row.family === undefined ? [] : [[row.name, familyHandler(row, row.family)]])))
+}
+
+export const zoneHandlers: Handlers = { ...lonely, ...familyHandlers() }

@@ -1,0 +1,90 @@
+// The daemon's face on the bus, put together: connection, object tree, authorisation, signals, and the names last,
+// because NetworkManager, libvirt and Docker act within milliseconds of seeing them.
+import { existsSync, readFileSync } from 'node:fs'
+import { createAuthority } from '../auth/authority.ts'
+import type { FirewallService } from '../service.ts'
+import { Dispatcher } from './dispatch.ts'
+import type { HandlerContext } from './handlers/handler.ts'
+import { memberTable, type Face } from './members.ts'
+import { derpanetName } from './members/derpanet.ts'
+import { firewalldName } from './members/firewalld.ts'
+import { ObjectNumbers } from './objects.ts'
+import { SignalMaker } from './signals.ts'
+import { connect, type BusLog } from './transport.ts'
+import { ObjectTree } from './tree.ts'
+import { decodeBody } from './wire/decode.ts'
+import { warmUp } from './warm-up.ts'
+
+export interface BusOptions {
+  /** Rules must be in force when startBus is called: the names are owned when it resolves. */
+  readonly service: FirewallService
+  /** D-Bus address; without one DBUS_SYSTEM_BUS_ADDRESS, then the system bus. */
+  readonly address?: string | undefined
+  /** Which of firewalld's faces is shown; `no` shows only our own interface. */
+  readonly compat: Face | 'no'
+  readonly log: BusLog
+}
+
+export interface BusServer {
+  /** Well-known names we own. May be empty: another firewall daemon or the bus policy can refuse us any. */
+  readonly names: readonly string[]
+  /** Resolves with the reason when the bus goes away; the daemon must then exit with an error and be started again. */
+  readonly ended: Promise<Error>
+  /** Gives the names back and disconnects. `ended` does not resolve then. */
+  stop(): Promise<void>
+}
+
+function machineId(): string {
+  for (const path of ['/etc/machine-id', '/var/lib/dbus/machine-id']) {
+    if (existsSync(path)) return readFileSync(path, 'utf8').trim()
+  }
+  return ''
+}
+
+/** Rejects when the bus cannot be reached. */
+export async function startBus({ service, address, compat, log }: BusOptions): Promise<BusServer> {
+  const face: Face = compat === 'no' ? '2.5' : compat
+  const withFirewalld = compat !== 'no'
+  const numbers = new ObjectNumbers()
+  const context: HandlerContext = { service, face, numbers, hasIpv4: true, hasIpv6: existsSync('/proc/net/if_inet6') }
+  const table = memberTable(face)
+  const tree = new ObjectTree(table, context, withFirewalld)
+  const transport = await connect({ address, log })
+  const authority = createAuthority({ bus: transport, log })
+  const dispatcher = new Dispatcher({ tree, context, authority, out: transport, log, machineId: machineId() })
+  const signals = new SignalMaker(table)
+
+  transport.onCall((call) => dispatcher.handle(call))
+  transport.onSignal((signal) => {
+    if (signal.member !== 'NameOwnerChanged' || signal.sender !== 'org.freedesktop.DBus') return
+    const [name, , newOwner] = decodeBody(signal)
+    if (typeof name === 'string' && name.startsWith(':') && newOwner === '') dispatcher.forget(name)
+  })
+  const unsubscribe = service.subscribe((event) => {
+    if (event.kind === 'reloaded') numbers.renumber()
+    const shown = withFirewalld ? signals.firewalld(event, context) : []
+    for (const one of [...shown, ...signals.derpanet(event)]) transport.signal(one.path, one.interface, one.member, one.body)
+  })
+  try {
+    await transport.addMatch("type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',member='NameOwnerChanged'")
+    await warmUp(tree, context, log, { withFirewalld })
+    const names: string[] = []
+    for (const name of withFirewalld ? [derpanetName, firewalldName] : [derpanetName]) {
+      if (await transport.requestName(name)) names.push(name)
+      else log.warn({ name }, 'bus name refused: another program owns it or the bus policy forbids it')
+    }
+    log.info({ names: names.join(' '), face: compat, unique: transport.name }, 'on the bus')
+    return {
+      names,
+      ended: transport.ended,
+      async stop() {
+        unsubscribe()
+        await transport.close()
+      },
+    }
+  } catch (error) {
+    unsubscribe()
+    await transport.close()
+    throw error
+  }
+}

@@ -1,0 +1,313 @@
+// The connection to the bus. dbus-next connects, authenticates and says Hello; then the stream is ours, because of what
+// a caller could do to its reader: a body is read before anybody asked whether the caller may, a value of type `h`
+// throws where nobody catches, large arrays hold up every other caller, and a bus that dies is not reported.
+//
+// Guards, each with a test:
+// 1. a call without an interface header arrives like any other (`interface` is "");
+// 2. when the bus goes away `ended` resolves and every pending call rejects: the daemon must exit and be started again;
+// 3. every call of ours has a time limit;
+// 4. a match rule is added once and stays: dbus-next's count of them is broken and leaks rules;
+// 5. nothing is sent that does not fit its signature (wire/encode.ts), nothing above 16 MiB;
+// 6. serials wrap at 2^32 instead of failing after some weeks;
+// 7. while the bus does not take what we write, we do not read: memory stays bounded.
+import type { Duplex } from 'node:stream'
+import { sessionBus } from 'dbus-next'
+import { BusError, busErrorNames, type BusClient, type BusRequest } from '../auth/bus-client.ts'
+import { decodeBody, decodeMessage, fixedHeaderBytes, messageLength, type Incoming } from './wire/decode.ts'
+import { Body, emptyBody, encodeBody, encodeHeader, messageTypes, noAutoStart, noReplyExpected, type Header } from './wire/encode.ts'
+
+export interface BusLog {
+  debug(fields: Readonly<Record<string, unknown>>, message: string): void
+  info(fields: Readonly<Record<string, unknown>>, message: string): void
+  warn(fields: Readonly<Record<string, unknown>>, message: string): void
+  error(fields: Readonly<Record<string, unknown>>, message: string): void
+}
+
+/** Where an answer goes. A call that wants none is answered nothing. */
+export type ReplyTo = Pick<Incoming, 'sender' | 'serial' | 'flags'>
+
+/** What the dispatcher needs to answer and to tell. Bodies come encoded, so a bad value fails before this. */
+export interface Outgoing {
+  reply(to: ReplyTo, body: Body): void
+  error(to: ReplyTo, name: string, text: string): void
+  signal(path: string, iface: string, member: string, body: Body): void
+}
+
+export interface Transport extends BusClient, Outgoing {
+  /** Unique name on the bus. */
+  readonly name: string
+  /** Resolves once, with the reason, when the connection is lost without `close`. */
+  readonly ended: Promise<Error>
+  onCall(handler: (call: Incoming) => void): void
+  onSignal(handler: (signal: Incoming) => void): void
+  addMatch(rule: string): Promise<void>
+  /** False when another owns the name or the bus policy forbids it. Never waits in the queue for it. */
+  requestName(name: string): Promise<boolean>
+  close(): Promise<void>
+}
+
+const busService = { destination: 'org.freedesktop.DBus', path: '/org/freedesktop/DBus', interface: 'org.freedesktop.DBus' } as const
+const busCallTimeoutMs = 25_000
+const connectTimeoutMs = 10_000
+/** Unsent bytes above which nothing more is read. */
+const maxUnsentBytes = 32 * 1024 * 1024
+const maxSerial = 0xffffffff
+
+export const systemBusAddress = 'unix:path=/run/dbus/system_bus_socket'
+
+/** dbus-next keeps its stream in a private field; the version is pinned exactly for that. */
+interface StreamOwner {
+  readonly _connection?: { readonly stream?: Duplex }
+}
+
+interface Pending {
+  /** Only the bus itself may answer what the bus was asked; for other names its policy lets through requested replies only. */
+  readonly from: string | null
+  readonly resolve: (body: readonly unknown[]) => void
+  readonly reject: (error: Error) => void
+  readonly timer: NodeJS.Timeout
+}
+
+/**
+ * Rejects when the bus cannot be reached within ten seconds. `address` is a D-Bus address list; without one
+ * DBUS_SYSTEM_BUS_ADDRESS, then the usual socket.
+ */
+export async function connect(options: { readonly address?: string | undefined; readonly log: BusLog }): Promise<Transport> {
+  const busAddress = options.address ?? process.env['DBUS_SYSTEM_BUS_ADDRESS'] ?? systemBusAddress
+  const bus = sessionBus({ busAddress })
+  const stream = (bus as unknown as StreamOwner)._connection?.stream
+  if (stream === undefined) throw new Error('dbus-next has no stream where this version should have it')
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => fail(new Error(`no answer from the bus at ${busAddress}`)), connectTimeoutMs)
+    const fail = (cause: unknown): void => {
+      clearTimeout(timer)
+      stream.destroy()
+      reject(cause instanceof Error ? cause : new Error(String(cause)))
+    }
+    const onEarlyEnd = (): void => fail(new Error(`the bus at ${busAddress} closed the connection`))
+    bus.on('error', fail)
+    stream.once('close', onEarlyEnd)
+    bus.on('connect', () => {
+      clearTimeout(timer)
+      stream.off('close', onEarlyEnd)
+      bus.removeAllListeners('error')
+      bus.on('error', () => { /* the stream's own handlers below report it */ })
+      const name = (bus as unknown as { readonly name: string }).name
+      resolve(takeOver(stream, name, options.log))
+    })
+  })
+}
+
+/** Called inside dbus-next's read loop, between two messages. */
+function takeOver(stream: Duplex, name: string, log: BusLog): Transport {
+  // Its loop reads on after our listener returns: let it find nothing, then it is at a message boundary and stays there.
+  const read = stream.read.bind(stream)
+  stream.read = () => null
+  stream.removeAllListeners('readable')
+  stream.removeAllListeners('end')
+  const transport = new StreamTransport(stream, read, name, log)
+  setImmediate(() => {
+    stream.read = read
+    transport.start()
+  })
+  return transport
+}
+
+class StreamTransport implements Transport {
+  readonly name: string
+  readonly ended: Promise<Error>
+  private readonly stream: Duplex
+  private readonly read: (bytes: number) => Buffer | null
+  private readonly log: BusLog
+  private readonly pending = new Map<number, Pending>()
+  private readonly matches = new Map<string, Promise<void>>()
+  private callHandler: (call: Incoming) => void = () => {}
+  private readonly signalHandlers: ((signal: Incoming) => void)[] = []
+  private serial = 1
+  private header: Buffer | null = null
+  private isClosing = false
+  private isDead = false
+  private tellEnd: (reason: Error) => void = () => {}
+
+  constructor(stream: Duplex, read: (bytes: number) => Buffer | null, name: string, log: BusLog) {
+    this.stream = stream
+    this.read = read
+    this.name = name
+    this.log = log
+    this.ended = new Promise((resolve) => { this.tellEnd = resolve })
+  }
+
+  start(): void {
+    this.stream.on('readable', this.pump)
+    this.stream.on('error', (error) => this.die(error))
+    this.stream.on('end', () => this.die(new Error('the bus closed the connection')))
+    this.stream.on('close', () => this.die(new Error('the connection to the bus is closed')))
+    if (this.stream.destroyed || this.stream.readableEnded) this.die(new Error('the bus closed the connection'))
+    else this.pump()
+  }
+
+  private die(reason: Error): void {
+    if (this.isDead) return
+    this.isDead = true
+    for (const { reject, timer } of this.pending.values()) {
+      clearTimeout(timer)
+      reject(new BusError(busErrorNames.disconnected, reason.message))
+    }
+    this.pending.clear()
+    this.stream.destroy()
+    if (!this.isClosing) this.tellEnd(reason)
+  }
+
+  /** Takes every whole message there is; answers given at once leave together in one write. */
+  private readonly pump = (): void => {
+    this.stream.cork()
+    try {
+      while (!this.isDead) {
+        if (this.stream.writableLength > maxUnsentBytes) {
+          this.stream.once('drain', this.pump)
+          return
+        }
+        const message = this.next()
+        if (message === null) return
+        this.take(message)
+      }
+    } catch (error) {
+      this.die(error instanceof Error ? error : new Error(String(error)))
+    } finally {
+      this.stream.uncork()
+    }
+  }
+
+  /** Throws when the stream holds no D-Bus messages any more. */
+  private next(): Buffer | null {
+    this.header ??= this.read(fixedHeaderBytes)
+    if (this.header === null) return null
+    if (this.header.length < fixedHeaderBytes) throw new Error('the bus ended in the middle of a message')
+    const rest = messageLength(this.header) - fixedHeaderBytes
+    const body = rest === 0 ? Buffer.alloc(0) : this.read(rest)
+    if (body === null) return null
+    if (body.length < rest) throw new Error('the bus ended in the middle of a message')
+    const message = Buffer.concat([this.header, body])
+    this.header = null
+    return message
+  }
+
+  private take(bytes: Buffer): void {
+    let message: Incoming
+    try {
+      message = decodeMessage(bytes)
+    } catch (error) {
+      this.log.warn({ error: String(error), bytes: bytes.length }, 'a message from the bus has no readable header')
+      return
+    }
+    try {
+      switch (message.type) {
+        case messageTypes.call: this.callHandler(message); return
+        case messageTypes.signal: for (const handler of this.signalHandlers) handler(message); return
+        case messageTypes.reply: case messageTypes.error: this.settle(message); return
+      }
+    } catch (error) {
+      // a bug: one message is lost, the connection is not
+      this.log.error({ err: error, member: message.member }, 'handling a message from the bus failed')
+    }
+  }
+
+  private settle(message: Incoming): void {
+    const waiting = this.pending.get(message.replySerial)
+    if (waiting === undefined || (waiting.from !== null && waiting.from !== message.sender)) return
+    this.pending.delete(message.replySerial)
+    clearTimeout(waiting.timer)
+    try {
+      const body = decodeBody(message)
+      if (message.type === messageTypes.reply) waiting.resolve(body)
+      else waiting.reject(new BusError(message.errorName, typeof body[0] === 'string' ? body[0] : ''))
+    } catch (error) {
+      waiting.reject(error instanceof Error ? error : new Error(String(error)))
+    }
+  }
+
+  private nextSerial(): number {
+    const serial = this.serial
+    this.serial = serial >= maxSerial ? 1 : serial + 1
+    return serial
+  }
+
+  private send(header: Omit<Header, 'serial'>, body: Body): number {
+    if (this.isDead) throw new BusError(busErrorNames.disconnected, 'the connection to the bus is closed')
+    const serial = this.nextSerial()
+    this.stream.write(encodeHeader({ ...header, serial }, body))
+    if (body.bytes.length > 0) this.stream.write(body.bytes)
+    return serial
+  }
+
+  onCall(handler: (call: Incoming) => void): void {
+    this.callHandler = handler
+  }
+
+  onSignal(handler: (signal: Incoming) => void): void {
+    this.signalHandlers.push(handler)
+  }
+
+  call(request: BusRequest): Promise<readonly unknown[]> {
+    return new Promise((resolve, reject) => {
+      const flags = request.noAutoStart === true ? noAutoStart : 0
+      const { destination, path, member } = request
+      const body = encodeBody(request.signature, request.body)
+      const serial = this.send({ type: messageTypes.call, flags, destination, path, interface: request.interface, member }, body)
+      const timer = setTimeout(() => {
+        this.pending.delete(serial)
+        reject(new BusError(busErrorNames.noReply, `no reply to ${request.interface}.${member} in ${request.timeoutMs} ms`))
+      }, request.timeoutMs)
+      this.pending.set(serial, { from: destination === busService.destination ? destination : null, resolve, reject, timer })
+    })
+  }
+
+  reply(to: ReplyTo, body: Body): void {
+    if ((to.flags & noReplyExpected) !== 0 || this.isDead) return
+    this.send({ type: messageTypes.reply, flags: noReplyExpected, replySerial: to.serial, destination: to.sender }, body)
+  }
+
+  error(to: ReplyTo, name: string, text: string): void {
+    if ((to.flags & noReplyExpected) !== 0 || this.isDead) return
+    // a NUL cannot travel in a D-Bus text
+    const body = encodeBody('s', [text.replaceAll('\0', '\\x00')])
+    this.send({ type: messageTypes.error, flags: noReplyExpected, errorName: name, replySerial: to.serial, destination: to.sender }, body)
+  }
+
+  signal(path: string, iface: string, member: string, body: Body): void {
+    if (this.isDead) return
+    this.send({ type: messageTypes.signal, flags: noReplyExpected, path, interface: iface, member }, body)
+  }
+
+  addMatch(rule: string): Promise<void> {
+    const known = this.matches.get(rule)
+    if (known !== undefined) return known
+    const added = this.call({ ...busService, member: 'AddMatch', signature: 's', body: [rule], timeoutMs: busCallTimeoutMs }).then(() => {})
+    this.matches.set(rule, added)
+    return added
+  }
+
+  async requestName(name: string): Promise<boolean> {
+    // 4 = do not queue; 1 = owner now, 4 = was owner already
+    const doNotQueue = 4
+    try {
+      const [result] = await this.call({ ...busService, member: 'RequestName', signature: 'su', body: [name, doNotQueue], timeoutMs: busCallTimeoutMs })
+      return result === 1 || result === 4
+    } catch (error) {
+      if (error instanceof BusError && error.errorName === 'org.freedesktop.DBus.Error.AccessDenied') return false
+      throw error
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.isDead) return
+    this.isClosing = true
+    await new Promise<void>((resolve) => {
+      this.stream.once('close', resolve)
+      this.stream.end(() => this.stream.destroy())
+    })
+    this.die(new Error('closed'))
+  }
+}
+
+export { emptyBody }
