@@ -51,12 +51,6 @@ function splitAll(prefix: Prefix): Prefix[] {
   return [{ ...prefix, length: 1 }, { ...prefix, addr: high, length: 1 }]
 }
 
-/** `macs` lower case. */
-export function macSet(role: string, macs: readonly string[]): PlanSet {
-  const entries = [...new Set(macs)].sort()
-  return { role, kind: 'mac', family: null, digest: digestOf(['mac', ...entries]), elements: textElements(entries) }
-}
-
 /** Half of a big list. Its content is known by the list's digest and never looked at here. */
 export function listSet(list: AddressList, family: Family): PlanSet {
   const role = `list:${list.name}:${family === 'ipv4' ? 4 : 6}`

@@ -1,7 +1,7 @@
 // Sets in the words of `ipset restore`. Big lists are written straight from their packed arrays into byte chunks.
 import { DerpanetError, printable, unreachable } from '../../errors.ts'
 import type { PlanSet } from '../plan.ts'
-import { entryWord, macWord } from './words.ts'
+import { entryWord } from './words.ts'
 
 /** How many elements the kernel set must hold at least; `ipset list -t` counts the same unless elements expand. */
 export function elementCount(set: PlanSet): number {
@@ -73,10 +73,9 @@ export function* formatSet(name: string, set: PlanSet): Generator<string | Uint8
     else yield* formatList6(name, elements.list.addrs6, elements.list.lengths6)
     return
   }
-  const word = set.kind === 'mac' ? macWord : entryWord
   const batch = 2000
   for (let start = 0; start < elements.entries.length; start += batch) {
-    yield elements.entries.slice(start, start + batch).map((entry) => `add ${name} ${word(entry)}\n`).join('')
+    yield elements.entries.slice(start, start + batch).map((entry) => `add ${name} ${entryWord(entry)}\n`).join('')
   }
 }
 
@@ -85,11 +84,14 @@ export interface SetEdit {
   /** Elements that come, and elements whose counters start anew. */
   readonly add: readonly string[]
   readonly remove: readonly string[]
+  /** The set has counters. */
+  readonly counted: boolean
 }
 
 /** Additions come first, so that an element moving between two sets is never in none. */
 export function formatEdits(edits: readonly SetEdit[]): string {
-  const adds = edits.flatMap(({ name, add }) => add.map((entry) => `add ${name} ${entryWord(entry)} -exist\n`))
+  const adds = edits.flatMap(({ name, add, counted }) => add
+    .map((entry) => `add ${name} ${entryWord(entry)}${counted ? ' packets 0 bytes 0' : ''} -exist\n`))
   const removes = edits.flatMap(({ name, remove }) => remove.map((entry) => `del ${name} ${entryWord(entry)} -exist\n`))
   return [...adds, ...removes].join('')
 }

@@ -1,0 +1,96 @@
+// What the kernel cannot tell about our own things, kept in one small file: which content a set was loaded with, which
+// rule each counter belongs to, what was counted in chains that are gone, and what of the kernel's chains exists only for us.
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { PortRule } from '../../compile/plan.ts'
+import type { Variant } from './tools.ts'
+import type { Count } from './observe.ts'
+
+export interface SetRecord {
+  readonly digest: string
+  /** For sets that count per port. */
+  readonly ports?: readonly PortRule[]
+}
+
+export interface NetfilterState {
+  variant: Variant | null
+  /** By kernel name. A set that is being edited has no record. */
+  sets: Map<string, SetRecord>
+  /** `ipv4/mangle/DERPA_…` → rule id per rule. */
+  chains: Map<string, readonly string[]>
+  /** Counts of chains and set elements that do not exist any more, by rule id. */
+  counted: Map<string, Count>
+  /** nf_tables only: base chains that were not there before us, `ip/mangle/INPUT`; `ip/mangle` = the table. */
+  created: Set<string>
+}
+
+const layout = 1
+const fileName = 'netfilter.json'
+
+export function emptyState(): NetfilterState {
+  return { variant: null, sets: new Map(), chains: new Map(), counted: new Map(), created: new Set() }
+}
+
+interface StateFile {
+  layout: number
+  variant: Variant | null
+  sets: [string, SetRecord][]
+  chains: [string, readonly string[]][]
+  counted: [string, string, string][]
+  created: string[]
+}
+
+/**
+ * A file that is missing, of another layout or damaged reads as the empty state, with the reason: then the kernel's sets count
+ * as unknown and are loaded anew beside the old ones, which costs time but never opens anything.
+ */
+export async function readState(stateDir: string): Promise<{ readonly state: NetfilterState; readonly problem: string | null }> {
+  let text: string
+  try {
+    text = await readFile(join(stateDir, fileName), 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return { state: emptyState(), problem: null }
+    throw error
+  }
+  try {
+    const file = JSON.parse(text) as StateFile
+    if (file.layout !== layout) return { state: emptyState(), problem: `layout ${file.layout}, not ${layout}` }
+    return {
+      state: {
+        variant: file.variant,
+        sets: new Map(file.sets),
+        chains: new Map(file.chains),
+        counted: new Map(file.counted.map(([id, packets, bytes]) => [id, { packets: BigInt(packets), bytes: BigInt(bytes) }])),
+        created: new Set(file.created),
+      },
+      problem: null,
+    }
+  } catch (error) {
+    return { state: emptyState(), problem: `unreadable: ${(error as Error).message}` }
+  }
+}
+
+/** Replaces the file as a whole. Not synced: after a crash of the machine the kernel holds nothing of ours either. */
+export async function writeState(stateDir: string, state: NetfilterState): Promise<void> {
+  const file: StateFile = {
+    layout,
+    variant: state.variant,
+    sets: [...state.sets],
+    chains: [...state.chains],
+    counted: [...state.counted].map(([id, { packets, bytes }]) => [id, String(packets), String(bytes)]),
+    created: [...state.created],
+  }
+  const path = join(stateDir, fileName)
+  try {
+    await writeFile(`${path}.new`, JSON.stringify(file), { mode: 0o600 })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    await mkdir(stateDir, { recursive: true, mode: 0o700 })
+    await writeFile(`${path}.new`, JSON.stringify(file), { mode: 0o600 })
+  }
+  await rename(`${path}.new`, path)
+}
+
+export async function removeState(stateDir: string): Promise<void> {
+  await rm(join(stateDir, fileName), { force: true })
+}

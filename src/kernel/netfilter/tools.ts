@@ -1,0 +1,41 @@
+// Which programs speak to the kernel's tables: the nf_tables or the legacy variant, never both.
+import { families } from '../../model/addr.ts'
+import type { Family } from '../../model/addr.ts'
+import { execOk } from '../exec.ts'
+import type { Exec } from '../exec.ts'
+
+export type Variant = 'nft' | 'legacy'
+
+export interface Tools {
+  readonly variant: Variant
+  readonly command: Readonly<Record<Family, string>>
+  readonly save: Readonly<Record<Family, string>>
+  readonly restore: Readonly<Record<Family, string>>
+}
+
+/** The host's own choice (what `iptables` is) or the forced one. Throws CommandError when the tool is missing. */
+export async function findTools(exec: Exec, forced: Variant | undefined): Promise<Tools> {
+  if (forced !== undefined) return toolsOf(forced, `-${forced}`)
+  const { stdout } = await execOk(exec, { command: 'iptables', args: ['--version'] })
+  // before 1.8 there was only one and it did not say
+  return toolsOf(stdout.includes('nf_tables') ? 'nft' : 'legacy', '')
+}
+
+/** The same variant's tools by their explicit names. */
+export function explicitTools(variant: Variant): Tools {
+  return toolsOf(variant, `-${variant}`)
+}
+
+function toolsOf(variant: Variant, suffix: string): Tools {
+  const named = (end: string): Record<Family, string> => ({ ipv4: `iptables${suffix}${end}`, ipv6: `ip6tables${suffix}${end}` })
+  return { variant, command: named(''), save: named('-save'), restore: named('-restore') }
+}
+
+/** Text of every table of both families, with counters. */
+export async function saveTables(exec: Exec, tools: Tools): Promise<Readonly<Record<Family, string>>> {
+  const [ipv4, ipv6] = await Promise.all(families.map(async (family) => {
+    const { stdout } = await execOk(exec, { command: tools.save[family], args: ['-c'] })
+    return stdout
+  }))
+  return { ipv4: ipv4!, ipv6: ipv6! }
+}
