@@ -1,7 +1,8 @@
 // Parsing lists without holding up the main loop: small ones in place, big ones in a worker thread, and in slices where
 // no worker can be started.
 import { existsSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
+import { createRequire } from 'node:module'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import type { ListJob } from './list-worker.ts'
 import { ListScanner, parseList } from './parse.ts'
@@ -24,6 +25,12 @@ async function parseInSlices(name: string, file: string, bytes: Uint8Array): Pro
     await new Promise((resolve) => setImmediate(resolve))
   }
   return scanner.finish()
+}
+
+/** A worker does not inherit the loader that lets tests and tools run the sources; it has to register it itself. */
+function fromSource(url: URL): string {
+  const loader = new URL('./dist/esm/api/index.mjs', pathToFileURL(createRequire(url).resolve('tsx/package.json'))).href
+  return `import(${JSON.stringify(loader)}).then((tsx) => { tsx.register(); return import(${JSON.stringify(url.href)}) })`
 }
 
 /**
@@ -50,8 +57,7 @@ export class ListBuilder {
 
   private start(): Worker | null {
     if (this.url === null) return null
-    const fromSource = this.url.pathname.endsWith('.ts')
-    const worker = new Worker(this.url, fromSource ? { execArgv: ['--import', 'tsx'] } : {})
+    const worker = this.url.pathname.endsWith('.ts') ? new Worker(fromSource(this.url), { eval: true }) : new Worker(this.url)
     worker.unref()
     worker.on('message', ({ id, ...parsed }: ParsedList & { readonly id: number }) => {
       this.waiting.get(id)?.resolve(parsed)

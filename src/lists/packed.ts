@@ -65,21 +65,38 @@ function sorted4(buffer: PrefixBuffer): { readonly addrs4: Uint32Array; readonly
   return { addrs4: addrs4.slice(0, kept), lengths4: lengths4.slice(0, kept) }
 }
 
-/** Least significant digit first, 16 bits a pass; a pass whose digit is the same everywhere is left out. */
-function radixOrder(count: number, digits: readonly ((index: number) => number)[]): Uint32Array {
-  let order = Uint32Array.from({ length: count }, (_, index) => index)
+/** One stable pass by 16 bits of a key; false = that digit is the same everywhere, nothing was done. */
+function radixPass(keys: Uint32Array | Uint8Array, stride: number, offset: number, shift: number, from: Uint32Array, to: Uint32Array): boolean {
+  const count = from.length
+  const starts = new Uint32Array(65536)
+  for (let at = offset; at < count * stride; at += stride) starts[(keys[at]! >>> shift) & 0xffff]!++
+  if (starts[(keys[offset]! >>> shift) & 0xffff] === count) return false
+  for (let value = 0, sum = 0; value < 65536; value++) {
+    const here = starts[value]!
+    starts[value] = sum
+    sum += here
+  }
+  for (let index = 0; index < count; index++) {
+    const entry = from[index]!
+    const digit = (keys[entry * stride + offset]! >>> shift) & 0xffff
+    to[starts[digit]!] = entry
+    starts[digit]!++
+  }
+  return true
+}
+
+/** The order of the entries by (addr, length): least significant digit first. */
+function order6(words: Uint32Array, lengths: Uint8Array, count: number): Uint32Array {
+  let order = new Uint32Array(count)
+  for (let index = 0; index < count; index++) order[index] = index
   let spare = new Uint32Array(count)
-  const starts = new Uint32Array(65537)
-  for (const digit of digits) {
-    starts.fill(0)
-    for (let index = 0; index < count; index++) starts[digit(index) + 1]!++
-    if (count > 0 && starts[digit(0) + 1] === count) continue
-    for (let value = 0; value < 65536; value++) starts[value + 1]! += starts[value]!
-    for (let index = 0; index < count; index++) {
-      const from = order[index]!
-      spare[starts[digit(from)]!++] = from
-    }
-    ;[order, spare] = [spare, order]
+  const pass = (keys: Uint32Array | Uint8Array, stride: number, offset: number, shift: number): void => {
+    if (radixPass(keys, stride, offset, shift, order, spare)) [order, spare] = [spare, order]
+  }
+  pass(lengths, 1, 0, 0)
+  for (let word = 3; word >= 0; word--) {
+    pass(words, 4, word, 0)
+    pass(words, 4, word, 16)
   }
   return order
 }
@@ -89,22 +106,21 @@ function sorted6(buffer: PrefixBuffer): { readonly addrs6: Uint32Array; readonly
   const compare = (a: number, b: number): number =>
     words[a * 4]! - words[b * 4]! || words[a * 4 + 1]! - words[b * 4 + 1]! || words[a * 4 + 2]! - words[b * 4 + 2]! ||
     words[a * 4 + 3]! - words[b * 4 + 3]! || lengths[a]! - lengths[b]!
-  let order: Uint32Array
-  if (count < 4096) {
-    order = Uint32Array.from({ length: count }, (_, index) => index).sort(compare)
-  } else {
-    const digits: ((index: number) => number)[] = [(index) => lengths[index]!]
-    for (let word = 3; word >= 0; word--) digits.push((index) => words[index * 4 + word]! & 0xffff, (index) => words[index * 4 + word]! >>> 16)
-    order = radixOrder(count, digits)
-  }
+  // Nine passes with 65,536 counters each pay from a few thousand entries on.
+  const order = count < 4096 ? Uint32Array.from({ length: count }, (_, index) => index).sort(compare) : order6(words, lengths, count)
   const addrs6 = new Uint32Array(count * 4)
   const lengths6 = new Uint8Array(count)
   let kept = 0
   for (let index = 0; index < count; index++) {
-    const from = order[index]!
-    if (index > 0 && compare(order[index - 1]!, from) === 0) continue
-    addrs6.set(words.subarray(from * 4, from * 4 + 4), kept * 4)
-    lengths6[kept++] = lengths[from]!
+    const entry = order[index]!
+    if (index > 0 && compare(order[index - 1]!, entry) === 0) continue
+    const to = kept * 4
+    const from = entry * 4
+    addrs6[to] = words[from]!
+    addrs6[to + 1] = words[from + 1]!
+    addrs6[to + 2] = words[from + 2]!
+    addrs6[to + 3] = words[from + 3]!
+    lengths6[kept++] = lengths[entry]!
   }
   return { addrs6: addrs6.slice(0, kept * 4), lengths6: lengths6.slice(0, kept) }
 }
