@@ -97,6 +97,7 @@ for tree in etc var; do
     mkdir -p /run/copy/$tree /run/copy/$tree.work
     mount -t overlay overlay -o lowerdir=/$tree,upperdir=/run/copy/$tree,workdir=/run/copy/$tree.work /$tree
 done
+mkdir -p /run/derpanet/bpf && mount -t bpf -o mode=700 bpf /run/derpanet/bpf
 mkdir -p /run/dbus /run/lock /run/user /run/systemd /run/netns
 [ -d /var/run ] || ln -sf /run /var/run
 rm -rf /var/lib/derpanet /etc/derpanet
