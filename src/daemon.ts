@@ -24,7 +24,7 @@ import { builtinSettings } from './daemon/builtin.ts'
 import type { Clock } from './daemon/clock.ts'
 import { Enforcer } from './daemon/enforcer.ts'
 import { keepRuntimeBindings } from './daemon/keep.ts'
-import { mistakesIn, warningsIn, type Mistakes } from './daemon/mistakes.ts'
+import { mistakesIn, problemText, warningsIn, type Mistakes } from './daemon/mistakes.ts'
 import { WriterQueue, type TaskKind } from './daemon/queue.ts'
 import { replayJournal } from './daemon/replay.ts'
 import { ExpiryTimers } from './daemon/timers.ts'
@@ -82,6 +82,7 @@ export class Daemon implements FirewallService {
   private inForce: InForce | null = null
   private permanentSettings: Settings = builtinSettings
   private problem: ConfigurationProblem | null = null
+  private warnings: readonly string[] = []
   private pending: ServiceStatus['pending'] = { changed: false, problem: null }
   /** Unbans that overtook a waiting reload: done again after it, as if they had waited. */
   private overtook: Change[] = []
@@ -121,6 +122,7 @@ export class Daemon implements FirewallService {
       dataplanes: await this.enforcer.status(),
       pending: this.pending,
       problem: this.problem,
+      warnings: this.warnings,
     }
   }
 
@@ -475,10 +477,12 @@ export class Daemon implements FirewallService {
 
   /** Resolve, compile, apply. Throws DerpanetError; then the kernel holds what it held. */
   private async enforce(runtime: Runtime): Promise<string> {
-    const { firewall, problems } = resolve(runtime)
+    const { firewall, problems, warnings } = resolve(runtime)
     if (firewall === null) throw mistakesIn([], problems)?.first ?? new Error('resolve: no firewall and no problem')
     try {
-      return await this.enforcer.apply(compile(firewall))
+      const summary = await this.enforcer.apply(compile(firewall))
+      this.noteWarnings(warnings.map(problemText))
+      return summary
     } catch (error) {
       this.log.error({ error }, 'plan could not be applied; the previous one is in force')
       if (this.enforcer.needsRepair()) this.scheduleRepair()
@@ -495,6 +499,12 @@ export class Daemon implements FirewallService {
     this.problem = { diagnostics: mistakes.lines }
     this.log.error({ mistakes: mistakes.lines.length }, message)
     for (const mistake of mistakes.lines) this.log.error({ mistake }, 'mistake in the configuration')
+  }
+
+  /** Each is logged when it first appears. */
+  private noteWarnings(warnings: readonly string[]): void {
+    for (const warning of warnings) if (!this.warnings.includes(warning)) this.log.warn({ warning }, 'in force, but not whole')
+    this.warnings = warnings
   }
 
   private logWarnings(diagnostics: readonly Diagnostic[]): void {

@@ -7,6 +7,7 @@ import { systemClock } from './daemon/clock.ts'
 import { loadConfiguration } from './config/load.ts'
 import { watchFolders } from './config/watch.ts'
 import { writeMainKey } from './config/write.ts'
+import { hostAddresses } from './host/addresses.ts'
 import { watchLinks } from './host/links.ts'
 import { createExec } from './kernel/exec.ts'
 import { createNetfilter } from './kernel/netfilter/netfilter.ts'
@@ -19,6 +20,8 @@ import { parseCommandLine, usage, UsageError, type CommandLine, type DaemonPaths
 import { GenerationStore } from './state/generations.ts'
 import { RuntimeJournal } from './state/journal.ts'
 import { version } from './version.ts'
+
+type StartBus = typeof import('./dbus/server.ts').startBus
 
 const exitStatus = { ended: 0, failed: 1, usage: 2, second: 3 } as const
 const busRetryMs = 5000
@@ -53,7 +56,7 @@ interface Dataplanes {
 
 function createDataplanes({ paths, variant, xdp: xdpMode }: CommandLine, log: Log): Dataplanes {
   const exec = createExec()
-  const netfilter = createNetfilter({ exec, stateDir: paths.run, log, ...(variant === null ? {} : { variant }) })
+  const netfilter = createNetfilter({ exec, stateDir: paths.run, log: (message, fields) => log.info(fields ?? {}, message), ...(variant === null ? {} : { variant }) })
   const xdp = createXdp({ pinDir: paths.pins, loader: paths.loader, object: paths.object, exec, log, mode: xdpMode })
   return { all: [netfilter, xdp], xdp }
 }
@@ -73,7 +76,7 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
   // Loaded while iptables works: the bus is the biggest part of the program.
   const busModule = options.bus ? import('./dbus/server.ts') : null
   await starting
-  if (busModule !== null) await serveBus(daemon, await busModule, options, log, stopping)
+  if (busModule !== null) await serveBus(daemon, (await busModule).startBus, options, log, stopping)
   watchFolders({
     folders: [paths.etc, paths.shipped],
     onChange: (files) => void daemon.filesChanged(files).catch((error: unknown) => log.error({ error }, 'changed files could not be looked at')),
@@ -86,24 +89,30 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
 function loaders(paths: DaemonPaths): { load(previous?: Settings): Promise<Loaded>; loadShipped(): Promise<Loaded>; writeMainKey(key: string, value: string): Promise<void> } {
   const layers = { vendor: null, shipped: paths.shipped }
   return {
-    load: (previous) => loadConfiguration({ ...layers, etc: paths.etc }, previous),
+    load: (previous) => loadConfiguration({ ...layers, etc: paths.etc }, previous, { hostAddresses: hostAddresses() }),
     loadShipped: () => loadConfiguration({ ...layers, etc: join(paths.run, 'no-configuration') }),
     writeMainKey: (key, value) => writeMainKey(join(paths.etc, 'derpanet.yaml'), key, value),
   }
 }
 
-/** A host without a bus is still filtered; the bus may come later. */
-async function serveBus(daemon: Daemon, { startBus }: typeof import('./dbus/server.ts'), options: CommandLine, log: Log, stopping: { readonly begun: boolean }): Promise<void> {
+/** A host without a bus is still filtered. The bus may come later, or go and come back. */
+async function serveBus(daemon: Daemon, startBus: StartBus, options: CommandLine, log: Log, stopping: { readonly begun: boolean }): Promise<void> {
+  const again = (): void => {
+    if (!stopping.begun) void serveBus(daemon, startBus, options, log, stopping)
+  }
   try {
-    await startBus({
+    const server = await startBus({
       service: daemon, compat: daemon.runtime().settings.main.value.firewalldCompat, log,
       ...(options.busAddress === null ? {} : { address: options.busAddress }),
     })
+    void server.ended.then(async (reason) => {
+      log.error({ reason: reason.message }, 'D-Bus is gone; filtering is not affected')
+      await server.stop()
+      again()
+    })
   } catch (error) {
     log.error({ error: (error as Error).message, retryMs: busRetryMs }, 'D-Bus cannot be served yet; filtering is not affected')
-    setTimeout(() => {
-      if (!stopping.begun) void serveBus(daemon, { startBus } as typeof import('./dbus/server.ts'), options, log, stopping)
-    }, busRetryMs)
+    setTimeout(again, busRetryMs)
   }
 }
 

@@ -37,6 +37,8 @@ export interface ServiceStatus {
   readonly pending: { readonly changed: boolean; readonly problem: ConfigurationProblem | null }
   /** What is wrong with the configuration that is not enforced for that reason. */
   readonly problem: ConfigurationProblem | null
+  /** What is in force but works less than it says: `helper ftp not enforced yet`. One line each. */
+  readonly warnings?: readonly string[]
 }
 
 export type ServiceEvent =

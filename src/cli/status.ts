@@ -35,6 +35,7 @@ export function formatStatus(found: ServiceStatus): string {
     lines.push(problem === null ? '  pending       changed files wait: derpanetctl reload' : '  pending       changed files have mistakes and are not in force:')
     for (const line of problem?.diagnostics ?? []) lines.push(`    ${printable(line, 1000)}`)
   }
+  for (const warning of found.warnings ?? []) lines.push(`  warning       ${printable(warning, 1000)}`)
   if (found.problem !== null) {
     lines.push('  problem       this is not in force:')
     for (const line of found.problem.diagnostics) lines.push(`    ${printable(line, 1000)}`)

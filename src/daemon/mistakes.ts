@@ -27,7 +27,8 @@ export function warningsIn(diagnostics: readonly Diagnostic[]): readonly string[
   return diagnostics.filter(({ severity }) => severity === 'warning').map((diagnostic) => formatDiagnostic(diagnostic, { caret: false }))
 }
 
-function problemText(problem: Problem): string {
+/** `file:line:column: CODE: text`. */
+export function problemText(problem: Problem): string {
   return `${problemPlace(problem)}${problem.code}: ${problem.detail}`
 }
 
