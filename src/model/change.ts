@@ -15,8 +15,11 @@ export type ZoneFlagField = 'masquerade' | 'icmpBlockInversion' | 'forward'
 export type Change =
   | { readonly kind: 'zone-item-add'; readonly zone: string; readonly field: ZoneItemField; readonly item: readonly string[]; readonly timeoutSec: number }
   | { readonly kind: 'zone-item-remove'; readonly zone: string; readonly field: ZoneItemField; readonly item: readonly string[] }
+  /** The time of an item is over: whatever is left of it goes, in panic too. */
+  | { readonly kind: 'zone-item-expire'; readonly zone: string; readonly field: ZoneItemField; readonly item: readonly string[] }
   | { readonly kind: 'zone-flag-add'; readonly zone: string; readonly field: ZoneFlagField; readonly timeoutSec: number }
   | { readonly kind: 'zone-flag-remove'; readonly zone: string; readonly field: ZoneFlagField }
+  | { readonly kind: 'zone-flag-expire'; readonly zone: string; readonly field: ZoneFlagField }
   | { readonly kind: 'interface-add'; readonly zone: string; readonly interface: string }
   | { readonly kind: 'interface-change'; readonly zone: string; readonly interface: string }
   | { readonly kind: 'interface-remove'; readonly zone: string; readonly interface: string }

@@ -193,6 +193,8 @@ export interface Settings {
 export interface Runtime {
   readonly settings: Settings
   readonly panic: boolean
+  /** Interfaces that were put into "the default zone" without naming it: they follow when it changes. Absent = none. */
+  readonly defaultBound?: ReadonlySet<string>
 }
 
 export const emptyZone: ZoneSettings = {

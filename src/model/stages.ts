@@ -28,7 +28,7 @@ export function blockListRule(list: string): string {
 
 /** A forwarded packet that leaves by the zone it came from, in a zone with `forward`. */
 export function zoneForwardRule(zone: string): string {
-  return `${zone}/forward`
+  return `zone/${zone}/forward`
 }
 
 export interface Essential {

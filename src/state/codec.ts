@@ -167,8 +167,10 @@ function isEmpty(value: unknown): boolean {
 const changeShapes: { readonly [Kind in Change['kind']]: Readonly<Record<Exclude<keyof Extract<Change, { kind: Kind }>, 'kind'>, 'text' | 'texts' | 'count' | 'flag' | 'zone'>> } = {
   'zone-item-add': { zone: 'text', field: 'text', item: 'texts', timeoutSec: 'count' },
   'zone-item-remove': { zone: 'text', field: 'text', item: 'texts' },
+  'zone-item-expire': { zone: 'text', field: 'text', item: 'texts' },
   'zone-flag-add': { zone: 'text', field: 'text', timeoutSec: 'count' },
   'zone-flag-remove': { zone: 'text', field: 'text' },
+  'zone-flag-expire': { zone: 'text', field: 'text' },
   'interface-add': { zone: 'text', interface: 'text' },
   'interface-change': { zone: 'text', interface: 'text' },
   'interface-remove': { zone: 'text', interface: 'text' },

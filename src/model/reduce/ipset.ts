@@ -1,0 +1,55 @@
+// Entries of user ipsets.
+import { DerpanetError, printable } from '../../errors.ts'
+import type { Change, ChangeEvent, Reduced } from '../change.ts'
+import { checkIpSetEntries, checkNewEntry, withEntry, withoutEntry } from '../ipset.ts'
+import { parseIpSetEntry } from '../ipset-entry.ts'
+import type { Entry, IpSetSettings, Runtime } from '../settings.ts'
+import { reduced, withIpSet } from './world.ts'
+
+type Of<Kind extends Change['kind']> = Extract<Change, { kind: Kind }>
+
+/** Throws INVALID_IPSET. Sets with a timeout are refused: their entries would live in the kernel alone. */
+function ipsetNamed(runtime: Runtime, name: string): Entry<IpSetSettings> {
+  const entry = runtime.settings.ipsets.get(name)
+  if (entry === undefined) throw new DerpanetError('INVALID_IPSET', printable(name))
+  const timeout = entry.value.options['timeout']
+  if (timeout !== undefined && timeout !== '0') throw new DerpanetError('COMMAND_FAILED', `option timeout of ipset ${printable(name)} is not enforced yet`)
+  return entry
+}
+
+/** Throws INVALID_IPSET, INVALID_ENTRY, ALREADY_ENABLED, COMMAND_FAILED. */
+export function addEntry(runtime: Runtime, change: Of<'ipset-entry-add'>): Reduced<Runtime> {
+  const entry = ipsetNamed(runtime, change.ipset)
+  const { type, options, entries } = entry.value
+  const text = checkNewEntry(type, options, entries, change.entry)
+  return reduced(
+    withIpSet(runtime, change.ipset, entry, withEntry(type, options, entries, text)), change.ipset,
+    [{ kind: 'ipset-entry-added', ipset: change.ipset, entry: change.entry }],
+  )
+}
+
+/** Throws INVALID_IPSET, INVALID_ENTRY, NOT_ENABLED. */
+export function removeEntry(runtime: Runtime, change: Of<'ipset-entry-remove'>): Reduced<Runtime> {
+  const entry = ipsetNamed(runtime, change.ipset)
+  const { type, options, entries } = entry.value
+  const text = parseIpSetEntry(type, options, change.entry)
+  if (!entries.includes(text)) throw new DerpanetError('NOT_ENABLED', `'${printable(text)}' not in '${printable(change.ipset)}'`)
+  return reduced(
+    withIpSet(runtime, change.ipset, entry, withoutEntry(entries, text)), change.ipset,
+    [{ kind: 'ipset-entry-removed', ipset: change.ipset, entry: change.entry }],
+  )
+}
+
+/** The whole content. Every difference is told by itself: first what came, then what went. */
+export function setEntries(runtime: Runtime, change: Of<'ipset-entries-set'>): Reduced<Runtime> {
+  const entry = ipsetNamed(runtime, change.ipset)
+  const { type, options, entries } = entry.value
+  const next = checkIpSetEntries(type, options, change.entries)
+  const before = new Set(entries)
+  const after = new Set(next)
+  const events: ChangeEvent[] = [
+    ...next.flatMap((text, at): ChangeEvent[] => (before.has(text) ? [] : [{ kind: 'ipset-entry-added', ipset: change.ipset, entry: change.entries[at]! }])),
+    ...entries.flatMap((text): ChangeEvent[] => (after.has(text) ? [] : [{ kind: 'ipset-entry-removed', ipset: change.ipset, entry: text }])),
+  ]
+  return reduced(events.length === 0 ? runtime : withIpSet(runtime, change.ipset, entry, next), change.ipset, events)
+}
