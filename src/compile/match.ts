@@ -38,6 +38,8 @@ export function compileAddress(address: AddressMatch, side: Side, context: Match
   switch (address.kind) {
     case 'prefix': {
       const { prefix, invert } = address
+      // every address of the family: nothing to match, and iptables refuses the inverted form, which no packet fulfils
+      if (prefix.length === 0) return invert ? [] : [{ family: prefix.family, match: [] }]
       return [{ family: prefix.family, match: [{ kind: side === 'source' ? 'source-prefix' : 'destination-prefix', prefix, invert }] }]
     }
     case 'mac':
