@@ -62,9 +62,14 @@ export interface RandomConfiguration {
   readonly runtime: Runtime
 }
 
+export interface GeneratorOptions {
+  /** Sets of type hash:mac, which not every kernel has. Default true. */
+  readonly macSets?: boolean
+}
+
 /** A valid configuration: resolve() must find no problem in it. */
-export function randomConfiguration(random: Random): RandomConfiguration {
-  const ipsets = randomIpSets(random)
+export function randomConfiguration(random: Random, options: GeneratorOptions = {}): RandomConfiguration {
+  const ipsets = randomIpSets(random, options)
   const names = random.shuffle(zoneNames).slice(0, random.between(2, zoneNames.length))
   const interfaces = random.shuffle(['ext0', 'int0', 'ext+', 'int+', 'tun9', '+'].slice(0, random.chance(0.1) ? 6 : 5))
   const sources = random.shuffle(sourcesOf(random, ipsets))
@@ -79,10 +84,12 @@ export function randomConfiguration(random: Random): RandomConfiguration {
   const lists = new Map<string, AddressList>()
   if (random.chance(0.5)) lists.set('bad', packList('bad', someListPrefixes(random)))
   if (random.chance(0.2)) lists.set('worse', packList('worse', someListPrefixes(random)))
+  const block = [...lists.keys()]
+  lists.set('office', packList('office', someListPrefixes(random)))
   const main: MainSettings = {
     ...defaultMain,
     defaultZone: random.pick(names),
-    block: [...lists.keys()],
+    block,
     neverBlock: random.chance(0.4) ? random.some([...bothFamilies(world.sources), '203.0.113.64/26', '2001:db8:f::/112'], 3).map(canonicalPrefix) : [],
     failsafePorts: random.chance(0.3) ? random.some(allPorts(random), 2) : [],
   }
@@ -182,12 +189,12 @@ const rejectTexts: Readonly<Record<Family, readonly string[]>> = {
   ipv6: ['icmp6-adm-prohibited', 'icmp6-no-route', 'icmp6-addr-unreachable', 'icmp6-port-unreachable'],
 }
 
-function randomIpSets(random: Random): Record<string, IpSetSettings> {
+function randomIpSets(random: Random, { macSets = true }: GeneratorOptions): Record<string, IpSetSettings> {
   const sets: Record<string, IpSetSettings> = {}
   if (random.chance(0.5)) sets['hosts4'] = { ...emptyIpSet, type: 'hash:ip', entries: random.some(world.sources.ipv4, 5) }
   if (random.chance(0.5)) sets['nets4'] = { ...emptyIpSet, type: 'hash:net', entries: apart(random.some(world.prefixes.ipv4.filter((text) => !text.endsWith('/0')), 3)) }
   if (random.chance(0.4)) sets['nets6'] = { ...emptyIpSet, type: 'hash:net', options: { family: 'inet6' }, entries: apart(random.some(world.prefixes.ipv6.filter((text) => !text.endsWith('/0')), 3)) }
-  if (random.chance(0.3)) sets['cards'] = { ...emptyIpSet, type: 'hash:mac', entries: random.some(world.macs, 2) }
+  if (random.chance(0.3) && macSets) sets['cards'] = { ...emptyIpSet, type: 'hash:mac', entries: random.some(world.macs, 2) }
   return sets
 }
 
@@ -197,6 +204,7 @@ function sourcesOf(random: Random, ipsets: Readonly<Record<string, IpSetSettings
     ...random.some(bothFamilies(world.prefixes), 6).map(canonicalPrefix),
     ...random.some(world.macs, 1).map((mac) => mac.toUpperCase()),
     ...random.some(Object.keys(ipsets), 2).map((name) => `ipset:${name}`),
+    ...(random.chance(0.3) ? ['list:office'] : []),
   ])
 }
 
