@@ -479,6 +479,14 @@ static __always_inline __u32 portmap_of(__u8 protocol)
 	}
 }
 
+/* Global: on 6.1 the verifier forgets the bounds of a port that the compiler kept on the stack; here they are made anew. */
+__noinline int dp_is_failsafe_port(__u32 half, __u32 portmap, __u32 port)
+{
+	struct dp_failsafe *failsafe = bpf_map_lookup_elem(&dp_failsafe, &half);
+
+	return failsafe ? failsafe->ports[portmap & 3][(port & 0xffff) >> 3] >> (port & 7) & 1 : 0;
+}
+
 /* The reason to pass a packet for its failsafe port in this half, or 0. */
 static __always_inline __u32 failsafe_reason(const struct packet *packet, __u32 half)
 {
@@ -488,9 +496,7 @@ static __always_inline __u32 failsafe_reason(const struct packet *packet, __u32 
 		return 0;
 	if (packet->headless) /* netfilter will see the whole packet, and it may be for a failsafe port */
 		return DP_REASON_FRAGMENT;
-	if (!packet->has_ports)
-		return 0;
-	if (failsafe->ports[portmap_of(packet->protocol) & 3][packet->destination_port >> 3] >> (packet->destination_port & 7) & 1)
+	if (packet->has_ports && dp_is_failsafe_port(half, portmap_of(packet->protocol), packet->destination_port))
 		return DP_REASON_FAILSAFE;
 	return 0;
 }
