@@ -90,6 +90,6 @@ function foldPlace(rules: readonly Rule[]): { start: number; end: number; at: nu
     start = end
   }
   if (best.at >= 0) return best
-  const target = rules.findIndex((rule) => rule.id.includes('/target'))
+  const target = rules.findIndex((rule) => /\/target(#\w+)?$/.test(rule.id))
   return { start: 0, end: 0, at: target < 0 ? rules.length - 1 : target }
 }
