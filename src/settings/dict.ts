@@ -96,12 +96,12 @@ function onFace(field: AnyField, face: Face): boolean {
 }
 
 /** Settings → dictionary. Empty texts, lists and dictionaries are left out, numbers and booleans never. */
-export function encodeSettings<S>(fields: FieldTable<S>, value: S, face: Face = '2.5'): BusDict {
+export function encodeSettings<S>(fields: FieldTable<S>, value: NoInfer<S>, face: Face = '2.5'): BusDict {
   return encodePartial(fields, value, face, false)
 }
 
 /** The keys that are there, empty ones too: what a signal about a partial change repeats. */
-export function encodePartial<S>(fields: FieldTable<S>, value: Partial<S>, face: Face = '2.5', keepEmpty = true): BusDict {
+export function encodePartial<S>(fields: FieldTable<S>, value: Partial<NoInfer<S>>, face: Face = '2.5', keepEmpty = true): BusDict {
   const found: [string, BusEntry][] = []
   for (const [key, field] of fieldRows(fields)) {
     const plain = value[key]
