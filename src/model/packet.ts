@@ -27,8 +27,8 @@ export interface Packet {
   readonly sourceMac?: string
 }
 
-/** Where a verdict is given. */
-export type Stage = 'failsafe' | 'never-block' | 'panic' | 'block-list' | 'connection' | 'loopback' | 'essential' | 'zone' | 'forward'
+/** Where a verdict is given. `output`: nothing judges what this host sends. */
+export type Stage = 'failsafe' | 'never-block' | 'panic' | 'block-list' | 'connection' | 'loopback' | 'essential' | 'zone' | 'forward' | 'output'
 
 export interface Judgement {
   readonly verdict: Verdict

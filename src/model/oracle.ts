@@ -1,0 +1,142 @@
+// The verdict oracle: what happens to this packet, and which line of the configuration decides. It reads the Firewall
+// and nothing else; rulesets and XDP programs are tested against it, so it shares no code with what compiles them.
+import { prefixHasAddr } from './addr.ts'
+import { listContains } from './address-list.ts'
+import type { Binding, Firewall, PortMatch, Rule, Verdict } from './firewall.ts'
+import { interfaceMatches } from './interface-name.ts'
+import { fitsAddress, fitsMatch, inRange } from './oracle/match.ts'
+import type { ConnectionState, Judgement, Packet, Stage } from './packet.ts'
+import { protocolNumbers } from './port.ts'
+import type { Origin } from './settings.ts'
+import { blockListRule, essentials, failsafeRule, neverBlockRule, stageRules, zoneForwardRule } from './stages.ts'
+import type { Essential } from './stages.ts'
+
+const accept: Verdict = { kind: 'accept' }
+const drop: Verdict = { kind: 'drop' }
+
+/** Decisions of the program itself, which no file can change. */
+function builtin(verdict: Verdict, stage: Stage, rule: string, text: string): Judgement {
+  return { verdict, stage, rule, origin: { layer: 'builtin', text } }
+}
+
+function written(verdict: Verdict, stage: Stage, rule: string, origin: Origin): Judgement {
+  return { verdict, stage, rule, origin }
+}
+
+/**
+ * The judgement of a packet in a connection state. Destination NAT is not among the states yet.
+ * `packet.destination` of direction `in` is an address of this host, whatever it is.
+ */
+export function judge(firewall: Firewall, packet: Packet, state: ConnectionState): Judgement {
+  switch (packet.direction) {
+    case 'in': return judgeEarly(firewall, packet) ?? judgeInput(firewall, packet, state)
+    case 'forward': return judgeEarly(firewall, packet) ?? judgeForward(firewall, packet, state)
+    case 'out': return judgeOutput(firewall, packet)
+  }
+}
+
+/** Before connection tracking: panic and block lists, and who passes them. null = goes on. */
+function judgeEarly(firewall: Firewall, packet: Packet): Judgement | null {
+  if (failsafeOf(firewall, packet) !== null || neverBlockOf(firewall, packet, 'source') !== null) return null
+  if (firewall.panic) return builtin(drop, 'panic', stageRules.panic, 'panic mode')
+  const list = firewall.blockLists.find((candidate) => listContains(candidate, packet.family, packet.source))
+  if (list === undefined) return null
+  return written(drop, 'block-list', blockListRule(list.name), { layer: 'admin', file: list.file, text: `block list ${list.name}` })
+}
+
+function judgeInput(firewall: Firewall, packet: Packet, state: ConnectionState): Judgement {
+  if (state === 'established' || state === 'related') return connection()
+  if (packet.inInterface === 'lo') return builtin(accept, 'loopback', stageRules.loopback, 'loopback')
+  const port = failsafeOf(firewall, packet)
+  if (port !== null) return written(accept, 'failsafe', failsafeRule(port), port.origin)
+  const friend = neverBlockOf(firewall, packet, 'source')
+  if (friend !== null) return friend
+  const essential = essentials.find((candidate) => fitsEssential(candidate, packet))
+  if (essential !== undefined) return builtin(accept, 'essential', essential.id, 'IPv6 needs it')
+  if (state === 'invalid') return invalid()
+  const zone = zoneOf(firewall, packet)
+  return inZone(zone.name, 'zone', decidingRule(zone.rules, packet, firewall))
+}
+
+function judgeForward(firewall: Firewall, packet: Packet, state: ConnectionState): Judgement {
+  if (state === 'established' || state === 'related') return connection()
+  if (state === 'invalid') return invalid()
+  const zone = zoneOf(firewall, packet)
+  if (zone.forwardRule.verdict.kind !== 'accept' && zone.forward && leavesBy(firewall, packet) === zone.name) {
+    return { ...written(accept, 'forward', zoneForwardRule(zone.name), zone.origin), zone: zone.name }
+  }
+  return inZone(zone.name, 'forward', zone.forwardRule)
+}
+
+/** Nothing judges what this host sends, but panic. */
+function judgeOutput(firewall: Firewall, packet: Packet): Judgement {
+  if (!firewall.panic) return builtin(accept, 'output', 'output', 'packets of this host')
+  const port = firewall.failsafePorts.find(({ protocol, ports }) => protocolNumbers[protocol] === packet.protocol && inRange(ports, packet.sourcePort))
+  if (port !== undefined) return written(accept, 'failsafe', failsafeRule(port), port.origin)
+  return neverBlockOf(firewall, packet, 'destination') ?? builtin(drop, 'panic', stageRules.panic, 'panic mode')
+}
+
+function connection(): Judgement {
+  return builtin(accept, 'connection', stageRules.established, 'known connection')
+}
+
+function invalid(): Judgement {
+  return builtin(drop, 'connection', stageRules.invalid, 'belongs to no connection')
+}
+
+function inZone(zone: string, stage: Stage, rule: Rule): Judgement {
+  return { verdict: rule.verdict, stage, zone, rule: rule.id, origin: rule.origin }
+}
+
+/** Ports of this host only: the same number of another host is none of the failsafe's business. */
+function failsafeOf(firewall: Firewall, packet: Packet): PortMatch | null {
+  if (packet.direction !== 'in') return null
+  const fits = ({ protocol, ports }: PortMatch): boolean => protocolNumbers[protocol] === packet.protocol && inRange(ports, packet.destinationPort)
+  return firewall.failsafePorts.find(fits) ?? null
+}
+
+function neverBlockOf(firewall: Firewall, packet: Packet, side: 'source' | 'destination'): Judgement | null {
+  const found = firewall.neverBlock.find(({ prefix }) => prefixHasAddr(prefix, packet.family, packet[side]))
+  return found === undefined ? null : written(accept, 'never-block', neverBlockRule(found.prefix), found.origin)
+}
+
+function fitsEssential({ family, source, protocol }: Essential, packet: Packet): boolean {
+  if (family !== packet.family || (source !== undefined && !prefixHasAddr(source, packet.family, packet.source))) return false
+  return protocol.kind === 'icmp'
+    ? packet.protocol === 58 && packet.icmpType === protocol.type
+    : packet.protocol === protocolNumbers.udp && packet.sourcePort === protocol.sourcePort && packet.destinationPort === protocol.destinationPort
+}
+
+/** The zone a packet comes from: the first binding that fits; the default zone's last one fits everything. */
+function zoneOf(firewall: Firewall, packet: Packet): NonNullable<ReturnType<Firewall['zones']['get']>> {
+  const binding = firewall.ingress.find((candidate) => fitsIngress(candidate, packet, firewall))
+  const zone = firewall.zones.get(binding?.zone ?? '')
+  if (zone === undefined) throw new Error(`no zone for the packet: ${binding?.zone ?? 'no binding fits'}`)
+  return zone
+}
+
+function fitsIngress({ kind, source, interface: match }: Binding, packet: Packet, firewall: Firewall): boolean {
+  switch (kind) {
+    case 'source': return source !== undefined && fitsAddress(source.match, packet, 'source', firewall)
+    case 'interface': return match !== undefined && packet.inInterface !== undefined && interfaceMatches(match, packet.inInterface)
+    case 'any': return true
+  }
+}
+
+/** The zone that a forwarded packet's destination or outgoing interface is bound to; null when nothing binds it. */
+function leavesBy(firewall: Firewall, packet: Packet): string | null {
+  const fits = ({ kind, source, interface: match }: Binding): boolean => {
+    switch (kind) {
+      case 'source': return source !== undefined && fitsAddress(source.match, packet, 'destination', firewall)
+      case 'interface': return match !== undefined && packet.outInterface !== undefined && interfaceMatches(match, packet.outInterface)
+      case 'any': return false
+    }
+  }
+  return firewall.egress.find(fits)?.zone ?? null
+}
+
+function decidingRule(rules: readonly Rule[], packet: Packet, firewall: Firewall): Rule {
+  const rule = rules.find((candidate) => fitsMatch(candidate.match, packet, firewall))
+  if (rule === undefined) throw new Error('a zone must end in a rule that fits everything')
+  return rule
+}
