@@ -121,11 +121,11 @@ function matchWords(match: PlanMatch, context: RuleContext): readonly string[] {
   }
 }
 
-/** Which part of the packet each dimension of a set is looked up with: ports are those of the destination, as in firewalld. */
+/** Which part of the packet each dimension of a set is looked up with: as a source, the sender's address and port, as in firewalld. */
 function setDirection(set: PlanSet, side: 'source' | 'destination'): string {
   const flag = side === 'source' ? 'src' : 'dst'
   const dimensions = set.user === undefined ? [''] : set.user.type.slice(set.user.type.indexOf(':') + 1).split(',')
-  return dimensions.map((dimension) => (dimension === 'port' ? 'dst' : dimension === 'iface' || dimension === 'mac' ? 'src' : flag)).join(',')
+  return dimensions.map((dimension) => (dimension === 'iface' || dimension === 'mac' ? 'src' : flag)).join(',')
 }
 
 function portWord({ first, last }: PortRange): string {
