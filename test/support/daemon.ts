@@ -29,9 +29,10 @@ export async function writeConfiguration(host: PrivateHost, files: Readonly<Reco
   }
 }
 
-/** The configuration that is installed: etc/derpanet of the repository. */
+/** The configuration that is installed: etc of the repository, without lib, which is shipped elsewhere. */
 export async function installConfiguration(host: PrivateHost): Promise<void> {
-  await cp(join(repository, 'etc/derpanet'), host.path('/etc/derpanet'), { recursive: true })
+  const from = join(repository, 'etc')
+  await cp(from, host.path('/etc/derpanet'), { recursive: true, filter: (path) => path !== join(from, 'lib') })
 }
 
 const bus = ['busctl', '--system', '--timeout=20'] as const

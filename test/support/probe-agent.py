@@ -2,7 +2,7 @@
 """The hands of the tests in one network namespace: it sends, listens, connects and serves on command.
 
 One JSON object a line on standard input, one answer a line on standard output, with the same "id"; commands may overlap.
-It ends when its input ends. It decides nothing: frames are built and judged in frame.ts and probe.ts.
+It ends when its input ends (with --finish: after what was asked). It decides nothing: frames are built and judged in frame.ts and probe.ts.
 
 exchange  ifname frames[hex] waitMs keep    send Ethernet frames, answer the frames that arrived meanwhile and for waitMs after
                                             (keep: and those heard since the last exchange)
@@ -293,6 +293,8 @@ async def main():
     while True:
         line = await reader.readline()
         if not line:
+            if tasks and sys.argv[1:] == ['--finish']:
+                await asyncio.wait(tasks)
             return
         task = asyncio.ensure_future(handle(json.loads(line)))
         tasks.add(task)
