@@ -91,7 +91,14 @@ mount --rbind "$cgroups" /sys/fs/cgroup 2>/dev/null || true
 umount -l "$cgroups" 2>/dev/null || true
 rmdir "$cgroups" 2>/dev/null || true
 mount -t bpf -o mode=700 bpf /sys/fs/bpf 2>/dev/null || true
+# the ways out, for a shell inside: /run/peers/outside and /run/peers/inside
+peers=$(mktemp -d /dev/shm/derpanet-peers.XXXXXX)
+mount -t tmpfs -o mode=755 tmpfs "$peers"
+for side in outside inside; do touch "$peers/$side"; done
+mount --bind "/run/netns/$3-out" "$peers/outside"
+mount --bind "/run/netns/$3-in" "$peers/inside"
 mount -t tmpfs -o mode=755 tmpfs /run
+mkdir -p /run/peers && mount --move "$peers" /run/peers && rmdir "$peers"
 mkdir -p /run/copy && mount -t tmpfs -o mode=755 tmpfs /run/copy
 for tree in etc var; do
     mkdir -p /run/copy/$tree /run/copy/$tree.work
@@ -116,7 +123,7 @@ trap : TERM
 while :; do sleep 3600 & wait; done
 END
 exec 3< <(exec setpriv --pdeathsig KILL nsenter --net="/run/netns/$fw" -- \
-    unshare -m -p -f --kill-child --mount-proc bash -c "$inside" private-host "$repository" "$bus" </dev/null 2>&1)
+    unshare -m -p -f --kill-child --mount-proc bash -c "$inside" private-host "$repository" "$bus" "$name" </dev/null 2>&1)
 boss=$!
 said=
 while read -r -t 15 line <&3; do [ "$line" = standing ] && break; said="$said$line; "; done
