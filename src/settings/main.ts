@@ -12,7 +12,7 @@ const defaultZoneField: ScalarField<string> = {
   shape: 'scalar', type: 's', code: 'INVALID_ZONE', yaml: 'default-zone', dbus: 'DefaultZone', runtime: 'plain', example: 'public',
   doc: 'The zone of packets that no source and no interface puts into another.',
   parse: (value) => {
-    if (typeof value !== 'string' || !isName('zone', value)) throw new DerpanetError('INVALID_ZONE', printable(String(value)))
+    if (typeof value !== 'string' || !isName('zone', value)) throw new DerpanetError('INVALID_ZONE', `'${printable(String(value))}' is not a zone name`)
     return value
   },
 }
