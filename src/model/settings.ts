@@ -145,8 +145,8 @@ export interface MainSettings {
   readonly autoReload: boolean
   readonly onStop: 'keep' | 'open'
   readonly flushAllOnReload: boolean
-  /** The face of firewalld's D-Bus interface. */
-  readonly firewalldCompat: '2.5' | '1.3' | 'no'
+  /** The face of firewalld's D-Bus interface; auto = the one the host's own firewalld clients know. */
+  readonly firewalldCompat: 'auto' | '2.5' | '1.3' | 'no'
 }
 
 /**
@@ -218,5 +218,5 @@ export const emptyHelper: HelperSettings = { version: '', short: '', description
 
 export const defaultMain: MainSettings = {
   defaultZone: 'public', logDenied: 'off', block: [], neverBlock: [], failsafePorts: [], xdp: 'auto', xdpInterfaces: {},
-  autoReload: false, onStop: 'keep', flushAllOnReload: true, firewalldCompat: '2.5',
+  autoReload: false, onStop: 'keep', flushAllOnReload: true, firewalldCompat: 'auto',
 }
