@@ -1,4 +1,5 @@
-// Lists of ports as sets of numbers: ranges that touch become one, taking out of the middle leaves two.
+// Lists of ports as sets of numbers: ranges that overlap become one (neighbours stay two, as firewalld has it), taking
+// out of the middle leaves two.
 import type { PortRange } from '../firewall.ts'
 import { formatPortRange, parsePortRange } from '../port.ts'
 import type { PortSpec } from '../settings.ts'
@@ -12,27 +13,23 @@ function pieces(list: readonly PortSpec[], protocol: string): readonly Piece[] {
   return list.map((spec) => ({ spec, range: spec.protocol === protocol ? parsePortRange(spec.port) : null }))
 }
 
-/** Is every port of `range` in the list, be it in several pieces? */
+/** Is the whole range within one piece of the list? Two pieces side by side do not make one. */
 export function coversPorts(list: readonly PortSpec[], protocol: string, range: PortRange): boolean {
-  const ranges = pieces(list, protocol).flatMap((piece) => (piece.range === null ? [] : [piece.range]))
-  ranges.sort((one, other) => one.first - other.first)
-  let next = range.first
-  for (const { first, last } of ranges) if (first <= next && last >= next) next = last + 1
-  return next > range.last
+  return pieces(list, protocol).some((piece) => piece.range !== null && piece.range.first <= range.first && range.last <= piece.range.last)
 }
 
-/** The new range, grown by all it overlaps or touches, stands at the end. */
+/** The new range, grown by all it overlaps, stands at the end. */
 export function addPorts(list: readonly PortSpec[], protocol: string, range: PortRange): readonly PortSpec[] {
   let { first, last } = range
   let rest = pieces(list, protocol)
   for (let grown = true; grown;) {
-    const touching = rest.filter((piece) => piece.range !== null && piece.range.first <= last + 1 && piece.range.last >= first - 1)
-    rest = rest.filter((piece) => !touching.includes(piece))
-    for (const piece of touching) {
+    const overlapping = rest.filter((piece) => piece.range !== null && piece.range.first <= last && piece.range.last >= first)
+    rest = rest.filter((piece) => !overlapping.includes(piece))
+    for (const piece of overlapping) {
       first = Math.min(first, piece.range!.first)
       last = Math.max(last, piece.range!.last)
     }
-    grown = touching.length > 0
+    grown = overlapping.length > 0
   }
   return [...rest.map(({ spec }) => spec), { port: formatPortRange({ first, last }), protocol }]
 }
