@@ -28,7 +28,9 @@ export class NotAuthorizedError extends Error {
 }
 
 /** The caller left before it could be looked up: there is nobody to answer. */
-export class CallerGoneError extends Error {}
+export class CallerGoneError extends Error {
+  override readonly name = 'CallerGoneError'
+}
 
 export interface AuthorityLog {
   info(fields: Readonly<Record<string, unknown>>, message: string): void

@@ -3,6 +3,7 @@
 export interface BusRequest {
   readonly destination: string
   readonly path: string
+  /** "" leaves it out of the message. */
   readonly interface: string
   readonly member: string
   readonly signature: string

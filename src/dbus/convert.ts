@@ -7,7 +7,9 @@ import { Variant } from './wire/encode.ts'
 import { isDict, parseSignature, type TypeNode } from './wire/signature.ts'
 
 /** The call does not fit the member. Sent as firewalld's Exception without a code, as firewalld does. */
-export class ArgumentError extends Error {}
+export class ArgumentError extends Error {
+  override readonly name = 'ArgumentError'
+}
 
 function describe(value: unknown): string {
   if (Array.isArray(value)) return 'array'

@@ -8,6 +8,7 @@ import type { HandlerContext } from './handlers/handler.ts'
 import { memberTable, type Face } from './members.ts'
 import { derpanetName } from './members/derpanet.ts'
 import { firewalldName } from './members/firewalld.ts'
+import { installedFace } from './installed-face.ts'
 import { ObjectNumbers } from './objects.ts'
 import { SignalMaker } from './signals.ts'
 import { connect, type BusLog } from './transport.ts'
@@ -20,8 +21,8 @@ export interface BusOptions {
   readonly service: FirewallService
   /** D-Bus address; without one DBUS_SYSTEM_BUS_ADDRESS, then the system bus. */
   readonly address?: string | undefined
-  /** Which of firewalld's faces is shown; `no` shows only our own interface. */
-  readonly compat: Face | 'no'
+  /** Which of firewalld's faces is shown; `auto` is what this host's clients know, `no` shows only our own interface. */
+  readonly compat: Face | 'auto' | 'no'
   readonly log: BusLog
 }
 
@@ -43,7 +44,7 @@ function machineId(): string {
 
 /** Rejects when the bus cannot be reached. */
 export async function startBus({ service, address, compat, log }: BusOptions): Promise<BusServer> {
-  const face: Face = compat === 'no' ? '2.5' : compat
+  const face: Face = compat === 'no' ? '2.5' : compat === 'auto' ? installedFace() : compat
   const withFirewalld = compat !== 'no'
   const numbers = new ObjectNumbers()
   const context: HandlerContext = { service, face, numbers, hasIpv4: true, hasIpv6: existsSync('/proc/net/if_inet6') }
@@ -62,8 +63,13 @@ export async function startBus({ service, address, compat, log }: BusOptions): P
   })
   const unsubscribe = service.subscribe((event) => {
     if (event.kind === 'reloaded') numbers.renumber()
-    const shown = withFirewalld ? signals.firewalld(event, context) : []
-    for (const one of [...shown, ...signals.derpanet(event)]) transport.signal(one.path, one.interface, one.member, one.body)
+    try {
+      const shown = withFirewalld ? signals.firewalld(event, context) : []
+      for (const one of [...shown, ...signals.derpanet(event)]) transport.signal(one.path, one.interface, one.member, one.body)
+    } catch (error) {
+      // the change is in force whether it can be told or not
+      log.error({ err: error, event: event.kind }, 'a signal could not be sent')
+    }
   })
   try {
     await transport.addMatch("type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',member='NameOwnerChanged'")
@@ -73,7 +79,7 @@ export async function startBus({ service, address, compat, log }: BusOptions): P
       if (await transport.requestName(name)) names.push(name)
       else log.warn({ name }, 'bus name refused: another program owns it or the bus policy forbids it')
     }
-    log.info({ names: names.join(' '), face: compat, unique: transport.name }, 'on the bus')
+    log.info({ names: names.join(' '), face: withFirewalld ? face : 'none', unique: transport.name }, 'on the bus')
     return {
       names,
       ended: transport.ended,

@@ -252,8 +252,9 @@ class StreamTransport implements Transport {
     return new Promise((resolve, reject) => {
       const flags = request.noAutoStart === true ? noAutoStart : 0
       const { destination, path, member } = request
+      const named = request.interface === '' ? {} : { interface: request.interface }
       const body = encodeBody(request.signature, request.body)
-      const serial = this.send({ type: messageTypes.call, flags, destination, path, interface: request.interface, member }, body)
+      const serial = this.send({ type: messageTypes.call, flags, destination, path, ...named, member }, body)
       const timer = setTimeout(() => {
         this.pending.delete(serial)
         reject(new BusError(busErrorNames.noReply, `no reply to ${request.interface}.${member} in ${request.timeoutMs} ms`))
