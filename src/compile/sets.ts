@@ -30,9 +30,8 @@ export class SetRegistry {
 }
 
 function digestOf(parts: readonly string[]): string {
-  const hash = createHash('sha256')
-  for (const part of parts) hash.update(part).update('\0')
-  return hash.digest('hex').slice(0, 32)
+  // one update: a hundred thousand small ones cost more than the hash
+  return createHash('sha256').update(parts.join('\0')).digest('hex').slice(0, 32)
 }
 
 function textElements(entries: readonly string[]): SetElements {
@@ -57,8 +56,18 @@ export function listSet(list: AddressList, family: Family): PlanSet {
   return { role, kind: 'prefix', family, digest: digestOf(['list', family, list.digest]), elements: { kind: 'list', list } }
 }
 
+const userSets = new WeakMap<IpSet, PlanSet>()
+
 /** The options that decide what a kernel set can hold are part of its digest: a change of them is another set. */
 export function userSet(ipset: IpSet): PlanSet {
+  const known = userSets.get(ipset)
+  if (known !== undefined) return known
+  const set = makeUserSet(ipset)
+  userSets.set(ipset, set)
+  return set
+}
+
+function makeUserSet(ipset: IpSet): PlanSet {
   const options = Object.entries(ipset.options).filter(([key]) => key !== 'family').sort(([a], [b]) => (a < b ? -1 : 1))
   const entries = [...ipset.entries].sort()
   const shape = ['user', ipset.type, ipset.family ?? '', ...options.flat()]

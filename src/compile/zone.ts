@@ -1,10 +1,10 @@
 // One zone's decisions for packets to this host. Plain open ports are gathered in sets, so that opening one more is
 // an edit of a set and the price of a packet does not grow with the number of ports.
-import type { PortProtocol, Rule, Zone } from '../model/firewall.ts'
+import type { IpSet, PortProtocol, Rule, Zone } from '../model/firewall.ts'
 import { compileMatch } from './match.ts'
 import type { MatchContext } from './match.ts'
-import type { PlanChain, PlanRule, PortRule } from './plan.ts'
-import { portSet } from './sets.ts'
+import type { PlanChain, PlanRule, PlanSet, PortRule } from './plan.ts'
+import { SetRegistry, portSet } from './sets.ts'
 
 export function inputChainName(zone: string): string {
   return `zone:${zone}:input`
@@ -28,8 +28,33 @@ const folds: readonly Fold[] = [
   { protocol: 'udp', side: 'source' },
 ]
 
-/** Adds the zone's sets to the registry. The chain always ends in a rule that matches everything: it never returns. */
+interface CompiledZone {
+  readonly chain: PlanChain
+  readonly sets: readonly PlanSet[]
+  /** The ipsets it was compiled with: another one under the same name may have another family. */
+  readonly ipsets: readonly (readonly [string, IpSet | undefined])[]
+}
+
+const compiled = new WeakMap<Zone, CompiledZone>()
+
+/**
+ * Adds the zone's sets to the registry. The chain always ends in a rule that matches everything: it never returns.
+ * A zone that kept its identity (resolve.ts) is compiled once.
+ */
 export function compileZoneInput(zone: Zone, context: MatchContext): PlanChain {
+  let known = compiled.get(zone)
+  if (known === undefined || !known.ipsets.every(([name, ipset]) => context.ipsets.get(name) === ipset)) {
+    const sets = new SetRegistry()
+    const chain = compileRules(zone, { sets, ipsets: context.ipsets })
+    const names = sets.list().flatMap(({ user }) => (user === undefined ? [] : [user.name]))
+    known = { chain, sets: sets.list(), ipsets: names.map((name) => [name, context.ipsets.get(name)]) }
+    compiled.set(zone, known)
+  }
+  for (const set of known.sets) context.sets.add(set)
+  return known.chain
+}
+
+function compileRules(zone: Zone, context: MatchContext): PlanChain {
   const place = foldPlace(zone.rules)
   const folded = zone.rules.slice(place.start, place.end).filter((rule) => foldOf(rule) !== null)
   const rules: PlanRule[] = []

@@ -64,7 +64,7 @@ export async function createNetfilterHost(name: string, variant: Variant, stateD
     async tables() {
       const texts = [await host.firewall.ok([`iptables-${variant}-save`]), await host.firewall.ok([`ip6tables-${variant}-save`])]
       if (variant === 'nft') texts.push(await host.firewall.ok(['nft', 'list', 'ruleset']))
-      return texts.join('\n').replace(/^#.*\n/gm, '').replace(/\[\d+:\d+\]/g, '[]').replace(/counter packets \d+ bytes \d+/g, 'counter')
+      return texts.join('\n').replace(/^#.*\n?/gm, '').replace(/\[\d+:\d+\]/g, '[]').replace(/counter packets \d+ bytes \d+/g, 'counter')
     },
     async sets() {
       return (await host.firewall.ok(['ipset', 'list', '-n'])).split('\n').filter((line) => line !== '')

@@ -18,9 +18,9 @@ export function maxElements(count: number): number {
   return Math.max(65536, powerOfTwo(count * 2))
 }
 
-/** One bucket for every four elements: fewer makes ipset rehash while it loads, more only costs memory. */
+/** One bucket for every two elements at least: fewer makes ipset rehash while it loads, more only costs memory. */
 function hashSize(count: number): number {
-  return Math.min(1 << 24, Math.max(1024, powerOfTwo(count / 4)))
+  return Math.min(1 << 24, Math.max(1024, powerOfTwo(count / 2)))
 }
 
 function powerOfTwo(atLeast: number): number {

@@ -200,7 +200,7 @@ class Netfilter implements Dataplane {
 
     const left = await destroySets(exec, changes.destroy)
     if (left.length > 0) this.options.log('netfilter sets not destroyed yet', { sets: left })
-    await this.verify(plan, tools, state, left)
+    await this.verify(plan, changes, seen, left)
     this.options.log('netfilter committed', { changes: formatChangeSet(changes).trimEnd().split('\n').slice(0, 60) })
   }
 
@@ -215,16 +215,21 @@ class Netfilter implements Dataplane {
     }
   }
 
-  /** Exit status 0 is what a tool says; what the kernel holds is what counts. */
-  private async verify(plan: Plan, tools: Tools, state: NetfilterState, left: readonly string[]): Promise<void> {
-    const { observed } = await this.observe(tools, state)
+  /** Exit status 0 is what a tool says; what the kernel holds is what counts. Only tables that were written are read again. */
+  private async verify(plan: Plan, changes: ChangeSet, seen: Seen, left: readonly string[]): Promise<void> {
+    const { tools, state } = await this.open()
+    const written = mapFamilies((family) => changes.tables[family].map(({ table }) => table))
+    const [texts, sets] = await Promise.all([saveTables(this.options.exec, tools, written), listSets(this.options.exec, state)])
+    const observed: Observed = {
+      sets: new Map([...sets].filter(([name]) => !left.includes(name))),
+      families: mapFamilies((family) => new Map([...seen.observed.families[family], ...ownTables(parseSave(texts[family]))])),
+    }
     const rest = diff(plan, observed, null)
     if (rest.load.length > 0 || changesTables(rest)) {
       throw new Error(`the kernel does not hold what was written: ${formatChangeSet(rest).split('\n').slice(0, 3).join('; ')}`)
     }
     this.plan = plan
-    const sets = new Map([...observed.sets].filter(([name]) => !left.includes(name)))
-    this.known = { ...observed, sets: left.length === 0 ? observed.sets : sets }
+    this.known = observed
   }
 
   /** After a failed commit. Returns what is in force now, for the error's text. */

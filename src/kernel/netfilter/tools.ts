@@ -31,11 +31,15 @@ function toolsOf(variant: Variant, suffix: string): Tools {
   return { variant, command: named(''), save: named('-save'), restore: named('-restore') }
 }
 
-/** Text of every table of both families, with counters. */
-export async function saveTables(exec: Exec, tools: Tools): Promise<Readonly<Record<Family, string>>> {
+/** Text of the tables of both families, with counters; of all tables when `only` is absent. Tables in `only` must exist. */
+export async function saveTables(
+  exec: Exec, tools: Tools, only?: Readonly<Record<Family, readonly string[]>>,
+): Promise<Readonly<Record<Family, string>>> {
   const [ipv4, ipv6] = await Promise.all(families.map(async (family) => {
-    const { stdout } = await execOk(exec, { command: tools.save[family], args: ['-c'] })
-    return stdout
+    if (only === undefined) return (await execOk(exec, { command: tools.save[family], args: ['-c'] })).stdout
+    const texts: string[] = []
+    for (const table of only[family]) texts.push((await execOk(exec, { command: tools.save[family], args: ['-c', '-t', table] })).stdout)
+    return texts.join('')
   }))
   return { ipv4: ipv4!, ipv6: ipv6! }
 }
