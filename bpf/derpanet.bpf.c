@@ -525,6 +525,9 @@ static __always_inline struct verdict judge(const struct packet *packet, __u32 s
 	if (is_essential(packet))
 		return pass(DP_REASON_ESSENTIAL);
 
+	if (switch_word & DP_SWITCH_IDLE && !(switch_word & DP_SWITCH_PANIC))
+		return pass(DP_REASON_NO_MATCH);
+
 	reason = failsafe_reason(packet, half);
 	if (!reason && defer)
 		reason = failsafe_reason(packet, half ^ 1);
@@ -543,7 +546,7 @@ static __always_inline struct verdict judge(const struct packet *packet, __u32 s
 	if (switch_word & DP_SWITCH_PANIC)
 		return drop(DP_REASON_PANIC, DP_REASON_PANIC);
 
-	if (!class || class->action != DP_ACTION_DENY)
+	if (!class || class->action != DP_ACTION_DENY || switch_word & DP_SWITCH_IDLE)
 		return pass(DP_REASON_NO_MATCH);
 	if (defer && (!other || other->action != DP_ACTION_DENY))
 		return pass(DP_REASON_DEFER);

@@ -27,13 +27,15 @@
 #define DP_SWITCH_HALF 1
 #define DP_SWITCH_DEFER 2
 #define DP_SWITCH_PANIC 4
+/* No list decides: a half is rewritten while packets may read both, or nobody knows what the ruleset holds. */
+#define DP_SWITCH_IDLE 8
 #define DP_SWITCH_GENERATION_SHIFT 8
 
 /* Families and halves: the index of a table is half * 2 + family. */
 #define DP_FAMILY_IPV4 0
 #define DP_FAMILY_IPV6 1
 #define DP_TABLES 4
-/* One slot more than tables in dp_pages; deleting it waits until no packet reads what it read before. */
+/* One slot more than tables in dp_pages: writing it waits until no packet reads what it read before. */
 #define DP_PAGES_BARRIER 4
 #define DP_PAGES_SIZE 5
 

@@ -2,7 +2,7 @@
 // compile/netfilter prints it for iptables and ipset, compile/xdp turns its `early` part into map images.
 import type { Family, Prefix } from '../model/addr.ts'
 import type { PortMatch, PortProtocol, PortRange, RejectType } from '../model/firewall.ts'
-import type { AddressList, Origin } from '../model/settings.ts'
+import type { AddressList, Origin, XdpMode } from '../model/settings.ts'
 
 /** What a set holds. Families need two sets, so `family` is null only for `port` and `mac`. */
 export type SetKind = 'prefix' | 'port' | 'mac' | 'user'
@@ -103,4 +103,6 @@ export interface Plan {
   /** Interfaces bound to zones, for XDP attachment; wildcards are resolved by the edge against existing links. */
   readonly interfaces: readonly { readonly name: string; readonly wildcard: boolean; readonly zone: string }[]
   readonly defaultZone: string
+  /** Where XDP may go: `mode` for interfaces that `interfaces` does not name. Absent = auto everywhere. */
+  readonly xdp?: { readonly mode: XdpMode; readonly interfaces: Readonly<Record<string, XdpMode>> }
 }
