@@ -83,6 +83,11 @@ async function shrink(runtime: Runtime, one: PacketCase, all: readonly PacketCas
   return smallest
 }
 
+/** Mistakes that what was seen so far would not give away. */
+function unnoticed(recorded: readonly Recorded[]): string[] {
+  return Object.entries(wrongOracles).filter(([, wrong]) => !recorded.some((record) => disagreements(record, wrong).length > 0)).map(([mistake]) => mistake)
+}
+
 async function runVariant(t: Test, variant: 'nft' | 'legacy', configurations: number): Promise<Recorded[]> {
   const host = await createPrivateHost({ name: `oracle-${variant}`, bus: false, boundSec: 900 })
   t.teardown(() => host.stop())
@@ -92,9 +97,11 @@ async function runVariant(t: Test, variant: 'nft' | 'legacy', configurations: nu
   if (macSets) await host.firewall.ok(['ipset', 'destroy', 'probe'])
   else t.comment('this kernel has no sets of type hash:mac: none are tried')
   const recorded: Recorded[] = []
-  const numbers = only === undefined ? Array.from({ length: configurations * factor }, (_, number) => number) : [Number(only)]
+  const base = configurations * factor
   let pairs = 0
-  for (const number of numbers) {
+  // a run is long enough when it has also met every mistake an oracle could make; that it hardly ever takes longer is luck
+  for (let number = only === undefined ? 0 : Number(only); number < base || (number < base + 60 && unnoticed(recorded).length > 0); number++) {
+    if (only !== undefined && number !== Number(only)) break
     const random = createRandom(seed).fork(number)
     const { runtime } = randomConfiguration(random, { macSets })
     const cases = randomPackets(random, runtime.settings, packetsEach)
@@ -129,7 +136,7 @@ async function runVariant(t: Test, variant: 'nft' | 'legacy', configurations: nu
     return recorded
   }
   t.pass(`${pairs} pairs of (configuration, packet) agree`)
-  if (only === undefined) t.ok(pairs >= configurations * packetsEach * 0.95, `enough pairs: ${pairs}`)
+  if (only === undefined) t.ok(pairs >= base * packetsEach * 0.95, `enough pairs: ${pairs}`)
   await netfilter.purge()
   t.equal((await host.firewall.ok([`iptables-${variant}-save`])).includes('DERPA'), false, 'nothing of ours is left after purge')
   return recorded
@@ -197,7 +204,8 @@ t.test('the kernel does what the oracle says', { skip: why ?? false, timeout: 90
   t.comment([...stages].sort((a, b) => b[1] - a[1]).map(([key, count]) => `${key}: ${count}`).join(', '))
   if (only !== undefined) return
   await t.test('and the experiment notices an oracle that', (t) => {
-    for (const [mistake, wrong] of Object.entries(wrongOracles)) t.ok(recorded.some((record) => disagreements(record, wrong).length > 0), mistake)
+    const missed = unnoticed(recorded)
+    for (const mistake of Object.keys(wrongOracles)) t.notOk(missed.includes(mistake), mistake)
     t.end()
   })
 })
