@@ -37,7 +37,8 @@ export const firewalldErrors: ErrorStyle = {
 
 export const derpanetErrors: ErrorStyle = {
   exception: 'org.derpanet.Derpanet1.Error',
-  notAuthorized: `${standard}.AccessDenied`,
+  // not the standard AccessDenied, whose text busctl hides
+  notAuthorized: 'org.derpanet.Derpanet1.NotAuthorized',
   propertyErrorName: null,
 }
 

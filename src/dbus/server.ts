@@ -17,8 +17,12 @@ import { decodeBody } from './wire/decode.ts'
 import { warmUp } from './warm-up.ts'
 
 export interface BusOptions {
-  /** Rules must be in force when startBus is called: the names are owned when it resolves. */
   readonly service: FirewallService
+  /**
+   * Resolves when rules are in force; the names are asked for only then, and owned when startBus resolves. Everything
+   * before that is done meanwhile. Absent = they are in force already. A rejection is startBus's.
+   */
+  readonly inForce?: Promise<void>
   /** D-Bus address; without one DBUS_SYSTEM_BUS_ADDRESS, then the system bus. */
   readonly address?: string | undefined
   /** Which of firewalld's faces is shown; `auto` is what this host's clients know, `no` shows only our own interface. */
@@ -43,7 +47,7 @@ function machineId(): string {
 }
 
 /** Rejects when the bus cannot be reached. */
-export async function startBus({ service, address, compat, log }: BusOptions): Promise<BusServer> {
+export async function startBus({ service, inForce, address, compat, log }: BusOptions): Promise<BusServer> {
   const face: Face = compat === 'no' ? '2.5' : compat === 'auto' ? installedFace() : compat
   const withFirewalld = compat !== 'no'
   const numbers = new ObjectNumbers()
@@ -74,6 +78,7 @@ export async function startBus({ service, address, compat, log }: BusOptions): P
   try {
     await transport.addMatch("type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',member='NameOwnerChanged'")
     await warmUp(tree, context, log, { withFirewalld })
+    await inForce
     const names: string[] = []
     for (const name of withFirewalld ? [derpanetName, firewalldName] : [derpanetName]) {
       if (await transport.requestName(name)) names.push(name)
