@@ -1,0 +1,234 @@
+// Settings → Firewall: order of decision, names, everything that is wrong at once.
+import t from 'tap'
+import type { Firewall, Match, Rule, Zone } from '../../src/model/firewall.ts'
+import { formatPrefix } from '../../src/model/addr.ts'
+import { resolve } from '../../src/model/resolve.ts'
+import { reduceRuntime } from '../../src/model/reduce.ts'
+import type { PolicySettings, Settings, ZoneSettings } from '../../src/model/settings.ts'
+import { emptyPolicy, emptyService } from '../../src/model/settings.ts'
+import { entryOf, running, shippedSettings, withIpSets, withMain, withZones } from './shipped.ts'
+
+const shipped = await shippedSettings()
+
+function firewallOf(settings: Settings): Firewall {
+  const { firewall, problems } = resolve(running(settings))
+  if (firewall === null) throw new Error(JSON.stringify(problems))
+  return firewall
+}
+
+function zoneOf(zone: Partial<ZoneSettings>, settings = shipped): Zone {
+  return firewallOf(withZones(settings, { work: { interfaces: ['eth0'], ...zone } })).zones.get('work')!
+}
+
+/** One line a rule: what it matches and what it decides. */
+function show({ match, verdict }: Rule): string {
+  const decides = verdict.kind === 'reject' ? `reject ${verdict.type}` : verdict.kind
+  return [...words(match), decides].join(' ')
+}
+
+function words({ family, source, destination, protocol }: Match): string[] {
+  const side = (what: string, address: Match['source']): string[] => {
+    if (address === undefined) return []
+    const value = address.kind === 'prefix' ? formatPrefix(address.prefix) : address.kind === 'mac' ? address.mac : address.kind === 'ipset' ? `ipset:${address.name}` : `list:${address.list.name}`
+    return [`${what} ${address.invert ? 'not ' : ''}${value}`]
+  }
+  const proto = (): string[] => {
+    switch (protocol?.kind) {
+      case undefined: return []
+      case 'port': return [`${protocol.protocol} ${protocol.ports.first}${protocol.ports.last > protocol.ports.first ? `-${protocol.ports.last}` : ''}`]
+      case 'source-port': return [`from ${protocol.protocol} ${protocol.ports.first}`]
+      case 'protocol': return [`protocol ${protocol.number}`]
+      case 'icmp': return [`icmp ${protocol.type}${protocol.code === null ? '' : `/${protocol.code}`}`]
+      case 'any-icmp': return ['any icmp']
+    }
+  }
+  return [...(family === undefined || source?.kind === 'prefix' || destination?.kind === 'prefix' ? [] : [family]), ...side('from', source), ...side('to', destination), ...proto()]
+}
+
+const rulesOf = (zone: Partial<ZoneSettings>, settings = shipped): readonly string[] => zoneOf({ services: [], ...zone }, settings).rules.map(show)
+
+t.test('the shipped configuration has no problems and warns of nothing', (t) => {
+  const { problems, warnings } = resolve(running(shipped))
+  t.same(problems, [])
+  t.same(warnings, [])
+  t.end()
+})
+
+t.test('a zone decides in firewalld\'s order', (t) => {
+  t.same(rulesOf({
+    services: ['ssh'], ports: [{ port: '8080', protocol: 'tcp' }], protocols: ['gre'], sourcePorts: [{ port: '67', protocol: 'udp' }],
+    icmpBlocks: ['echo-request'],
+    richRules: [
+      'rule priority="5" service name="ftp" drop', 'rule service name="http" accept', 'rule port port="99" protocol="udp" drop',
+      'rule priority="-1" drop', 'rule priority="-2" protocol value="esp" accept',
+    ],
+  }), [
+    'protocol 50 accept', 'drop',
+    'ipv4 icmp 8 reject admin-prohibited', 'ipv6 icmp 128 reject admin-prohibited', 'udp 99 drop',
+    'tcp 22 accept', 'tcp 8080 accept', 'protocol 47 accept', 'from udp 67 accept', 'tcp 80 accept',
+    'tcp 21 drop', 'any icmp accept', 'reject admin-prohibited',
+  ])
+  t.end()
+})
+
+t.test('targets say what becomes of the rest, and inversion what becomes of ICMP', (t) => {
+  t.same(rulesOf({ target: 'default' }), ['any icmp accept', 'reject admin-prohibited'])
+  t.same(rulesOf({ target: 'REJECT' }), ['reject admin-prohibited'])
+  t.same(rulesOf({ target: 'DROP' }), ['drop'])
+  t.same(rulesOf({ target: 'ACCEPT' }), ['accept'])
+  t.same(rulesOf({ target: 'default', icmpBlockInversion: true }), ['any icmp reject admin-prohibited', 'reject admin-prohibited'])
+  t.same(rulesOf({ target: 'ACCEPT', icmpBlockInversion: true }), ['any icmp reject admin-prohibited', 'accept'])
+  t.same(rulesOf({ target: 'DROP', icmpBlockInversion: true }), ['drop'])
+  const inverted = rulesOf({ target: 'DROP', icmpBlockInversion: true, icmpBlocks: ['echo-request'] })
+  t.same(inverted, ['ipv4 icmp 8 accept', 'ipv6 icmp 128 accept', 'drop'])
+  t.match(rulesOf({ target: 'DROP', icmpBlocks: ['echo-request'] }), [/reject admin-prohibited$/, /reject admin-prohibited$/, 'drop'])
+  t.end()
+})
+
+t.test('forwarded packets are judged by the target', (t) => {
+  const verdict = (target: ZoneSettings['target']): string => show(zoneOf({ target }).forwardRule)
+  t.equal(verdict('default'), 'reject admin-prohibited')
+  t.equal(verdict('REJECT'), 'reject admin-prohibited')
+  t.equal(verdict('DROP'), 'drop')
+  t.equal(verdict('ACCEPT'), 'accept')
+  t.end()
+})
+
+t.test('services keep to their destination and bring their includes once', (t) => {
+  t.same(rulesOf({ services: ['mdns'] }).slice(0, 2), ['to 224.0.0.251 udp 5353 accept', 'to ff02::fb udp 5353 accept'])
+  t.same(rulesOf({ services: ['dhcpv6-client'] }).slice(0, 1), ['to fe80::/64 udp 546 accept'])
+  const services = new Map(shipped.services)
+  services.set('both', entryOf({ ...emptyService, ports: [{ port: '1', protocol: 'tcp' }], includes: ['ssh', 'again'] }))
+  services.set('again', entryOf({ ...emptyService, includes: ['both', 'ssh'], sourcePorts: [{ port: '2', protocol: 'udp' }], protocols: ['esp'] }))
+  const zone = zoneOf({ services: ['both'] }, { ...shipped, services })
+  t.same(zone.rules.slice(0, 4).map(show), ['tcp 1 accept', 'tcp 22 accept', 'protocol 50 accept', 'from udp 2 accept'])
+  t.same(zone.rules.slice(0, 2).map(({ id }) => id), ['zone/work/services=both#tcp/1', 'zone/work/services=both#ssh:tcp/22'])
+  t.end()
+})
+
+t.test('rich rules say what they mean', (t) => {
+  const first = (rule: string): string => rulesOf({ richRules: [rule] })[0]!
+  t.equal(first('rule family="ipv4" source address="192.0.2.0/24" drop'), 'from 192.0.2.0/24 drop')
+  t.equal(first('rule family="ipv4" source NOT address="192.0.2.1" reject'), 'from not 192.0.2.1 reject port-unreachable')
+  t.equal(first('rule family="ipv6" service name="ssh" reject type="no-route"'), 'ipv6 tcp 22 reject no-route')
+  t.equal(first('rule family="ipv4" source address="192.0.2.0/24" reject type="tcp-reset"'), 'from 192.0.2.0/24 protocol 6 reject tcp-reset')
+  t.equal(first('rule source mac="AA:bb:cc:dd:ee:ff" drop'), 'from aa:bb:cc:dd:ee:ff drop')
+  t.equal(first('rule family="ipv6" icmp-type name="redirect" accept'), 'ipv6 icmp 137/0 accept')
+  t.same(rulesOf({ richRules: ['rule family="ipv6" service name="mdns" drop'] })[0], 'to ff02::fb udp 5353 drop')
+  t.end()
+})
+
+function problemsOf(settings: Settings): readonly string[] {
+  return resolve(running(settings)).problems.map(({ code, detail }) => `${code}: ${detail}`)
+}
+
+t.test('every unknown name and every impossible rule is told at once', (t) => {
+  const settings = withMain(withZones(shipped, {
+    work: {
+      services: ['nosuch'], icmpBlocks: ['nosuch'], sources: ['ipset:nosuch', 'list:nosuch'],
+      richRules: [
+        'rule service name="nosuch" accept', 'rule source ipset="nosuch" drop', 'rule icmp-block name="nosuch"',
+        'rule family="ipv4" port port="1" protocol="udp" reject type="tcp-reset"',
+        'rule family="ipv4" destination address="192.0.2.1" service name="mdns" accept',
+      ],
+    },
+  }), { block: ['nosuch'] })
+  t.same([...problemsOf(settings)].sort(), [
+    'INVALID_ICMPTYPE: nosuch', 'INVALID_ICMPTYPE: nosuch', 'INVALID_IPSET: nosuch', 'INVALID_IPSET: nosuch',
+    "INVALID_RULE: Destination conflict with service 'mdns'.", 'INVALID_RULE: tcp-reset is for TCP only', 'INVALID_SERVICE: nosuch',
+    'INVALID_SERVICE: nosuch', 'INVALID_SOURCE: list:nosuch', "INVALID_SOURCE: there is no list 'nosuch'",
+  ])
+  t.equal(resolve(running(settings)).firewall, null)
+  t.end()
+})
+
+t.test('what is not enforced yet is refused by name, but only where it is in force', (t) => {
+  const all: Partial<ZoneSettings> = {
+    masquerade: true, forwardPorts: [{ port: '80', protocol: 'tcp', toPort: '8080', toAddr: '' }],
+    richRules: ['rule service name="ssh" log accept', 'rule service name="ssh" audit accept', 'rule service name="ssh" accept limit value="1/s"',
+      'rule service name="ssh" mark set=1', 'rule masquerade', 'rule tcp-mss-clamp', 'rule priority="1" nflog'],
+  }
+  t.same(problemsOf(withZones(shipped, { dmz: all })), [], 'nothing is bound to dmz')
+  t.same(problemsOf(withZones(shipped, { dmz: { ...all, interfaces: ['eth0'] } })), [
+    'masquerade', 'forward-port 80/tcp:8080', 'log in a rich rule', 'audit in a rich rule', 'limit in a rich rule', 'mark in a rich rule',
+    'masquerade in a rich rule', 'tcp-mss-clamp in a rich rule', 'nflog in a rich rule',
+  ].map((what) => `COMMAND_FAILED: ${what} is not enforced yet`))
+  t.same(problemsOf(withMain(shipped, { logDenied: 'all' })), ['COMMAND_FAILED: log-denied: all is not enforced yet'])
+  t.same(problemsOf(withMain(shipped, { defaultZone: 'external' })), ['COMMAND_FAILED: masquerade is not enforced yet'])
+  t.same(problemsOf(withIpSets(withZones(shipped, { dmz: { sources: ['ipset:t'] } }), { t: { type: 'hash:ip', options: { timeout: '5' } } })),
+    ['COMMAND_FAILED: option timeout of ipset t is not enforced yet'])
+  t.end()
+})
+
+t.test('a policy that is in force and decides something is refused by name', (t) => {
+  const withPolicy = (policy: Partial<PolicySettings>): Settings => ({ ...shipped, policies: new Map([...shipped.policies, ['mine', entryOf({ ...emptyPolicy, ...policy })]]) })
+  const active = { ingressZones: ['public'], egressZones: ['HOST'], services: ['http'] }
+  t.same(problemsOf(withPolicy(active)), ['COMMAND_FAILED: policy mine is not enforced yet'])
+  t.same(problemsOf(withPolicy({ ...active, disable: true })), [])
+  t.same(problemsOf(withPolicy({ ...active, ingressZones: ['dmz'] })), [], 'no packet comes from dmz')
+  t.same(problemsOf(withPolicy({ ...active, services: [] })), [], 'it decides nothing')
+  t.end()
+})
+
+t.test('helpers of a service in use are a warning, its ports are open', (t) => {
+  const { firewall, warnings } = resolve(running(withZones(shipped, { home: { interfaces: ['eth0'] } })))
+  t.not(firewall, null)
+  t.same(warnings.map(({ detail }) => detail), ['helper netbios-ns of service samba-client is not enforced yet'])
+  t.end()
+})
+
+t.test('a source in two zones is refused with ZONE_CONFLICT, however it is written', (t) => {
+  t.same(problemsOf(withZones(shipped, { home: { sources: ['192.0.2.0/24'] }, work: { sources: ['192.0.2.7/255.255.255.0'] } })),
+    ["ZONE_CONFLICT: '192.0.2.0/24' already bound to 'home'"])
+  t.same(problemsOf(withZones(shipped, { home: { interfaces: ['eth0'] }, work: { interfaces: ['eth0'] } })),
+    ["ZONE_CONFLICT: 'eth0' already bound to 'home'"])
+  t.same(problemsOf(withZones(shipped, { home: { sources: ['192.0.2.0/24', '192.0.2.1/24'] } })), [], 'twice in one zone is one source')
+  t.end()
+})
+
+t.test('bindings stand in the order in which they decide', (t) => {
+  const firewall = firewallOf(withZones(shipped, {
+    work: { sources: ['10.0.0.0/8'], interfaces: ['eth0'] },
+    home: { sources: ['192.0.2.0/24', 'AA:BB:CC:DD:EE:FF'], interfaces: ['eth+', 'wlan0'] },
+    dmz: { interfaces: ['eth1'], ingressPriority: -5, egressPriority: 5 },
+  }))
+  const shown = (bindings: Firewall['ingress']): string[] => bindings.map(({ zone, kind, source, interface: match }) => (kind === 'any'
+    ? `${zone} any`
+    : `${zone} ${source === undefined ? `${match!.name}${match!.wildcard ? '+' : ''}` : source.match.kind === 'prefix' ? formatPrefix(source.match.prefix) : 'mac'}`))
+  t.same(shown(firewall.ingress), ['dmz eth1', 'home 192.0.2.0/24', 'home mac', 'work 10.0.0.0/8', 'home wlan0', 'work eth0', 'home eth+', 'public any'])
+  t.same(shown(firewall.egress), ['home 192.0.2.0/24', 'work 10.0.0.0/8', 'home wlan0', 'work eth0', 'home eth+', 'dmz eth1', 'public any'])
+  t.end()
+})
+
+t.test('rule ids are unique and origins point into the file', (t) => {
+  const positions = new Map([['services=ssh', { line: 4, column: 13 }], ['target', { line: 2, column: 1 }]])
+  const entry = { ...entryOf({ ...shipped.zones.get('work')!.value, services: ['ssh', 'http'], interfaces: ['eth0'] }, positions), file: '/etc/derpanet/zones/work.yaml' }
+  const zone = firewallOf({ ...shipped, zones: new Map([...shipped.zones, ['work', entry]]) }).zones.get('work')!
+  t.equal(new Set(zone.rules.map(({ id }) => id)).size, zone.rules.length)
+  t.same(zone.rules[0]?.origin, { layer: 'admin', file: '/etc/derpanet/zones/work.yaml', position: { line: 4, column: 13 }, text: 'zone work: service ssh' })
+  t.same(zone.rules[1]?.origin, { layer: 'runtime', text: 'zone work: service http' }, 'what no line says came by a call')
+  t.same(zone.rules.at(-1)?.origin, { layer: 'admin', file: '/etc/derpanet/zones/work.yaml', position: { line: 2, column: 1 }, text: 'zone work: target default' })
+  t.end()
+})
+
+t.test('zones that did not change stay the same objects', (t) => {
+  const before = running(withIpSets(withZones(shipped, { work: { interfaces: ['eth0'], sources: ['ipset:office'] } }), { office: { type: 'hash:ip' } }))
+  const first = resolve(before).firewall!
+  const ported = reduceRuntime(before, { kind: 'zone-item-add', zone: 'public', field: 'ports', item: ['8080', 'tcp'], timeoutSec: 0 }).world
+  const second = resolve(ported).firewall!
+  t.equal(second.zones.get('work'), first.zones.get('work'))
+  t.not(second.zones.get('public'), first.zones.get('public'))
+  const filled = resolve(reduceRuntime(ported, { kind: 'ipset-entry-add', ipset: 'office', entry: '192.0.2.1' }).world).firewall!
+  t.equal(filled.zones.get('work'), second.zones.get('work'), 'what is in a set is not the zone\'s business')
+  t.end()
+})
+
+t.test('a zone sees a service that changed', (t) => {
+  const settings = withZones(shipped, { work: { interfaces: ['eth0'], services: ['ssh'] } })
+  const before = firewallOf(settings).zones.get('work')!
+  const services = new Map([...shipped.services, ['ssh', entryOf({ ...emptyService, ports: [{ port: '2222', protocol: 'tcp' }] })]])
+  const after = firewallOf({ ...settings, services }).zones.get('work')!
+  t.equal(show(before.rules[0]!), 'tcp 22 accept')
+  t.equal(show(after.rules[0]!), 'tcp 2222 accept')
+  t.end()
+})
