@@ -48,6 +48,8 @@ export interface DaemonOptions {
   readonly journal: RuntimeJournal
   readonly clock: Clock
   readonly log: Log
+  /** At start, when it is clear what is going to be enforced first: edges can get ready while the kernel works. */
+  readonly onChosen?: (settings: Settings) => void
   /** For systemd: a reload begins (it ends with the next call), or what is in force now. */
   readonly tell?: (phase: 'reloading' | 'ready', text: string) => void
 }
@@ -151,6 +153,8 @@ export class Daemon implements FirewallService {
     const facts: Record<string, string | number> = {}
     for await (const candidate of this.candidates(facts, refused)) {
       const replayed = this.replay(candidate)
+      this.permanentSettings = candidate.settings
+      this.options.onChosen?.(candidate.settings)
       try {
         const summary = await this.enforce(replayed?.runtime ?? { settings: candidate.settings, panic: false })
         this.begin(candidate, replayed, facts, summary)

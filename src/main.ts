@@ -56,7 +56,7 @@ interface Dataplanes {
 
 function createDataplanes({ paths, variant, xdp: xdpMode }: CommandLine, log: Log): Dataplanes {
   const exec = createExec()
-  const netfilter = createNetfilter({ exec, stateDir: paths.run, log: (message, fields) => log.info(fields ?? {}, message), ...(variant === null ? {} : { variant }) })
+  const netfilter = createNetfilter({ exec, stateDir: paths.run, log: (message, fields) => log.debug(fields ?? {}, message), ...(variant === null ? {} : { variant }) })
   const xdp = createXdp({ pinDir: paths.pins, loader: paths.loader, object: paths.object, exec, log, mode: xdpMode })
   return { all: [netfilter, xdp], xdp }
 }
@@ -66,17 +66,27 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
   const notify = createNotifier(process.env)
   const generations = await GenerationStore.open(paths.state, (warning) => log.warn({ warning }, 'generation is left out'))
   const journal = new RuntimeJournal(join(paths.run, 'runtime.jsonl'), readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim())
-  const daemon = new Daemon({
-    version, dataplanes: dataplanes.all, generations, journal, clock: systemClock, log, ...loaders(paths),
-    tell: (phase, text) => (phase === 'reloading' ? notify.reloading() : notify.ready(text)),
-  })
   const stopping = { begun: false }
+  /** What systemd is told once the names on the bus are owned; null = it may be told at once. */
+  let held: string | null = ''
+  let bus: Promise<void> | null = null
+  const daemon: Daemon = new Daemon({
+    version, dataplanes: dataplanes.all, generations, journal, clock: systemClock, log, ...loaders(paths),
+    // The bus, the biggest part of the program, gets ready while iptables works.
+    onChosen: () => { if (options.bus) bus ??= startServing(daemon, options, log, stopping, inForce) },
+    tell: (phase, text) => {
+      if (phase === 'reloading') notify.reloading()
+      else if (held === null) notify.ready(text)
+      else held = text
+    },
+  })
   listenToSignals(daemon, notify, log, stopping)
-  const starting = daemon.start()
-  // Loaded while iptables works: the bus is the biggest part of the program.
-  const busModule = options.bus ? import('./dbus/server.ts') : null
-  await starting
-  if (busModule !== null) await serveBus(daemon, (await busModule).startBus, options, log, stopping)
+  const inForce: Promise<void> = Promise.resolve().then(() => daemon.start())
+  await inForce
+  await bus
+  notify.ready(held)
+  held = null
+  log.info({ elapsedMs: Math.round(performance.now()) }, 'ready')
   watchFolders({
     folders: [paths.etc, paths.shipped],
     onChange: (files) => void daemon.filesChanged(files).catch((error: unknown) => log.error({ error }, 'changed files could not be looked at')),
@@ -84,6 +94,11 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
   })
   followLinks(daemon, dataplanes.xdp, log)
   beatForWatchdog(notify)
+}
+
+async function startServing(daemon: Daemon, options: CommandLine, log: Log, stopping: { readonly begun: boolean }, inForce: Promise<void>): Promise<void> {
+  const { startBus } = await import('./dbus/server.ts')
+  await serveBus(daemon, startBus, options, log, stopping, inForce)
 }
 
 function loaders(paths: DaemonPaths): { load(previous?: Settings): Promise<Loaded>; loadShipped(): Promise<Loaded>; writeMainKey(key: string, value: string): Promise<void> } {
@@ -96,14 +111,14 @@ function loaders(paths: DaemonPaths): { load(previous?: Settings): Promise<Loade
 }
 
 /** A host without a bus is still filtered. The bus may come later, or go and come back. */
-async function serveBus(daemon: Daemon, startBus: StartBus, options: CommandLine, log: Log, stopping: { readonly begun: boolean }): Promise<void> {
+async function serveBus(daemon: Daemon, startBus: StartBus, options: CommandLine, log: Log, stopping: { readonly begun: boolean }, inForce?: Promise<void>): Promise<void> {
   const again = (): void => {
     if (!stopping.begun) void serveBus(daemon, startBus, options, log, stopping)
   }
   try {
     const server = await startBus({
       service: daemon, compat: daemon.runtime().settings.main.value.firewalldCompat, log,
-      ...(options.busAddress === null ? {} : { address: options.busAddress }),
+      ...(options.busAddress === null ? {} : { address: options.busAddress }), ...(inForce === undefined ? {} : { inForce }),
     })
     void server.ended.then(async (reason) => {
       log.error({ reason: reason.message }, 'D-Bus is gone; filtering is not affected')

@@ -1,5 +1,5 @@
 // Watches the configuration folders and says, once things are quiet, which files changed. Judges nothing.
-import { watch, type FSWatcher } from 'node:fs'
+import { readdirSync, watch, type FSWatcher } from 'node:fs'
 import { join } from 'node:path'
 
 export interface WatchOptions {
@@ -17,16 +17,13 @@ export interface WatchOptions {
 /** Files of editors and package managers, and our own temp files: their final names follow. */
 const passing = /(^|\/)(\.[^/]*\.sw[px]|\.#[^/]*|4913)$|~$|\.(tmp|dpkg-new|dpkg-tmp|rpmnew)$/
 
-/** The result stops watching. A folder that does not exist yet is waited for. */
+/**
+ * The result stops watching. A folder that does not exist yet is waited for. Folders below are watched one level deep:
+ * that is all a configuration has. (Node's recursive watch holds a watch and four dates for every single file.)
+ */
 export function watchFolders(options: WatchOptions): () => void {
-  const quietMs = options.quietMs ?? 100
-  const retryMs = options.retryMs ?? 2000
   const changed = new Set<string>()
-  const watchers = new Map<string, FSWatcher>()
-  const retries = new Set<NodeJS.Timeout>()
   let quiet: NodeJS.Timeout | null = null
-  let stopped = false
-
   const note = (path: string): void => {
     if (passing.test(path)) return
     changed.add(path)
@@ -36,43 +33,93 @@ export function watchFolders(options: WatchOptions): () => void {
       const files = [...changed].sort()
       changed.clear()
       options.onChange(files)
-    }, quietMs)
+    }, options.quietMs ?? 100)
   }
-
-  const lookAgain = (folder: string): void => {
-    if (stopped) return
-    const retry = setTimeout(() => {
-      retries.delete(retry)
-      // It came back: what is in it now may differ from what was loaded.
-      if (start(folder, false)) note(folder)
-    }, retryMs)
-    retry.unref()
-    retries.add(retry)
+  const trees = options.folders.map((folder) => new WatchedTree(folder, note, options.onTrouble, options.retryMs ?? 2000))
+  for (const tree of trees) tree.start(true)
+  return () => {
+    if (quiet !== null) clearTimeout(quiet)
+    for (const tree of trees) tree.stop()
   }
+}
 
-  const start = (folder: string, first: boolean): boolean => {
+class WatchedTree {
+  private readonly watchers = new Map<string, FSWatcher>()
+  private retry: NodeJS.Timeout | null = null
+  private stopped = false
+
+  constructor(
+    private readonly root: string,
+    private readonly note: (path: string) => void,
+    private readonly onTrouble: (text: string) => void,
+    private readonly retryMs: number,
+  ) {}
+
+  start(first: boolean): void {
     try {
-      const watcher = watch(folder, { recursive: true, persistent: false }, (_event, name) => note(name === null ? folder : join(folder, String(name))))
-      watcher.on('error', (error) => {
-        watcher.close()
-        watchers.delete(folder)
-        options.onTrouble(`${folder}: ${error.message}`)
-        lookAgain(folder)
-      })
-      watchers.set(folder, watcher)
-      return true
+      this.add(this.root)
+      this.followFolders(first)
+      // It came (back) after it was missed: what is in it now may differ from what was loaded.
+      if (!first) this.note(this.root)
     } catch (error) {
-      if (first || (error as NodeJS.ErrnoException).code !== 'ENOENT') options.onTrouble(`${folder}: ${(error as Error).message}`)
-      lookAgain(folder)
-      return false
+      this.closeAll()
+      if (first || (error as NodeJS.ErrnoException).code !== 'ENOENT') this.onTrouble(`${this.root}: ${(error as Error).message}`)
+      this.lookAgain()
     }
   }
 
-  for (const folder of options.folders) start(folder, true)
-  return () => {
-    stopped = true
-    if (quiet !== null) clearTimeout(quiet)
-    for (const retry of retries) clearTimeout(retry)
-    for (const watcher of watchers.values()) watcher.close()
+  stop(): void {
+    this.stopped = true
+    if (this.retry !== null) clearTimeout(this.retry)
+    this.closeAll()
+  }
+
+  private add(folder: string): void {
+    const watcher = watch(folder, { persistent: false }, (_event, name) => this.onEvent(folder, name))
+    watcher.on('error', (error) => this.lose(error))
+    this.watchers.set(folder, watcher)
+  }
+
+  private onEvent(folder: string, name: string | null): void {
+    if (this.stopped) return
+    this.note(name === null ? folder : join(folder, name))
+    if (folder !== this.root) return
+    try {
+      this.followFolders(false)
+    } catch (error) {
+      this.lose(error as Error)
+    }
+  }
+
+  /** New folders come with files in them that nobody was watching yet: each is news. */
+  private followFolders(first: boolean): void {
+    const folders = readdirSync(this.root, { withFileTypes: true }).filter((entry) => entry.isDirectory()).map(({ name }) => join(this.root, name))
+    for (const [folder, watcher] of this.watchers) {
+      if (folder === this.root || folders.includes(folder)) continue
+      watcher.close()
+      this.watchers.delete(folder)
+    }
+    for (const folder of folders) {
+      if (this.watchers.has(folder)) continue
+      this.add(folder)
+      if (!first) for (const name of readdirSync(folder)) this.note(join(folder, name))
+    }
+  }
+
+  private lose(error: Error): void {
+    this.closeAll()
+    this.onTrouble(`${this.root}: ${error.message}`)
+    this.lookAgain()
+  }
+
+  private lookAgain(): void {
+    if (this.stopped) return
+    this.retry = setTimeout(() => this.start(false), this.retryMs)
+    this.retry.unref()
+  }
+
+  private closeAll(): void {
+    for (const watcher of this.watchers.values()) watcher.close()
+    this.watchers.clear()
   }
 }

@@ -1,14 +1,19 @@
 // Says when network links appear, vanish or change their name. Names and meaning are the caller's business.
 import { createRequire } from 'node:module'
 
-/** The little of the module `netlink` that is used: it is loaded only when something watches links. */
-interface LinkSocket {
-  addMembership(group: 'LINK'): void
-  on(event: 'message', listener: (parts: readonly { readonly kind: string }[]) => void): void
-  on(event: 'invalid', listener: (error: unknown) => void): void
-  readonly socket: { readonly socket: { close(): void } }
+/** The little of the module `netlink` that is used; its parsers of attributes alone would be half a megabyte in memory. */
+interface NetlinkSocket {
+  addMembership(group: number): void
+  on(event: 'message', listener: (messages: readonly { readonly type: number }[]) => void): void
+  on(event: 'error', listener: (error: Error) => void): void
+  readonly socket: { close(): void }
 }
 
+/** linux/netlink.h and linux/rtnetlink.h */
+const netlinkRoute = 0
+const groupLink = 1
+const newLink = 16
+const delLink = 17
 const quietMs = 50
 
 /**
@@ -17,22 +22,22 @@ const quietMs = 50
  */
 export function watchLinks(onChange: () => void): () => void {
   const require = createRequire(import.meta.url)
-  const { createRtNetlink } = require('netlink') as { createRtNetlink(options: { ref: boolean }): LinkSocket }
-  const socket = createRtNetlink({ ref: false })
+  const { createNetlink } = require('netlink/dist/netlink') as { createNetlink(protocol: number, options: { ref: boolean }): NetlinkSocket }
+  const socket = createNetlink(netlinkRoute, { ref: false })
   let quiet: NodeJS.Timeout | null = null
   const note = (): void => {
     if (quiet !== null) clearTimeout(quiet)
     quiet = setTimeout(onChange, quietMs)
     quiet.unref()
   }
-  socket.on('message', (parts) => {
-    if (parts.some((part) => part.kind === 'link')) note()
+  socket.on('message', (messages) => {
+    if (messages.some(({ type }) => type === newLink || type === delLink)) note()
   })
-  // A message the module cannot parse may still have been about a link.
-  socket.on('invalid', note)
-  socket.addMembership('LINK')
+  // ENOBUFS: too many at once, some are lost. Something has changed.
+  socket.on('error', note)
+  socket.addMembership(groupLink)
   return () => {
     if (quiet !== null) clearTimeout(quiet)
-    socket.socket.socket.close()
+    socket.socket.close()
   }
 }

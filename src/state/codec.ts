@@ -42,26 +42,36 @@ export function encodeSettings(settings: Settings): string {
   return JSON.stringify({ format: 1, main: encodeEntry(mainTable, settings.main), ...Object.fromEntries(objects), lists })
 }
 
-/** Digests of entries by identity: unchanged files share theirs between loads, so a reload hashes only what changed. */
-const entryDigests = new WeakMap<object, string>()
+/** Digests of big entries by identity: unchanged files share theirs between loads, so a reload hashes only what changed. */
+const bigDigests = new WeakMap<object, string>()
+const bigChars = 4096
 
-/** SHA-256, hex, of the content: equal settings have equal digests, whatever was hashed before. */
+/**
+ * SHA-256, hex, of the content: equal settings have equal digests. Places in files count only for files of the
+ * administrator, because only there they are shown to somebody.
+ */
 export function digestSettings(settings: Settings): string {
-  const hash = createHash('sha256').update(`main ${entryDigest(mainTable, settings.main)}\n`)
+  const hash = createHash('sha256').update(entryText('main', mainTable, settings.main))
   for (const kind of kindNames) {
     const entries = settings[kind] as ReadonlyMap<string, Entry<object>>
-    for (const name of [...entries.keys()].sort()) hash.update(`${kind}/${name} ${entryDigest(kinds[kind], entries.get(name) as Entry<object>)}\n`)
+    const texts = [...entries.keys()].sort().map((name) => entryText(`${kind}/${name}`, kinds[kind], entries.get(name) as Entry<object>))
+    hash.update(texts.join(''))
   }
   for (const { name, digest } of [...settings.lists.values()].sort((a, b) => (a.name < b.name ? -1 : 1))) hash.update(`lists/${name} ${digest}\n`)
   return hash.digest('hex')
 }
 
-function entryDigest(table: AnyTable, entry: Entry<object>): string {
-  const known = entryDigests.get(entry)
-  if (known !== undefined) return known
-  const digest = createHash('sha256').update(JSON.stringify(encodeEntry(table, entry))).digest('hex')
-  entryDigests.set(entry, digest)
-  return digest
+/** Values in the order of the table, whatever order the object has. */
+function entryText(label: string, table: AnyTable, entry: Entry<object>): string {
+  const known = bigDigests.get(entry)
+  if (known !== undefined) return `${label} ${known}\n`
+  const value = entry.value as Json
+  const places = entry.layer === 'admin' ? [...entry.positions].map(([key, { line, column }]) => [key, line, column]) : []
+  const text = JSON.stringify([entry.layer, entry.file, Object.keys(table).map((key) => value[key]), places])
+  if (text.length < bigChars) return `${label} ${text}\n`
+  const digest = createHash('sha256').update(text).digest('hex')
+  bigDigests.set(entry, digest)
+  return `${label} ${digest}\n`
 }
 
 export function listReferences(text: string): readonly ListReference[] {

@@ -15,13 +15,15 @@ newer() {
 # --- programs: one CommonJS file each (the loader of ECMAScript modules costs start-up time), native modules stay outside
 bundle() {
     local entry=$1 target=$2 shebang=${3:-}
-    newer "$target" src package.json node_modules/.package-lock.json test/support/build.sh && return 0
+    newer "$target" src packaging/stub package.json node_modules/.package-lock.json test/support/build.sh && return 0
     local banner="const importMetaUrl = require('node:url').pathToFileURL(__filename).href;"
     [ -z "$shebang" ] || banner="#!/usr/bin/env node"$'\n'"$banner"
-    node_modules/.bin/esbuild "$entry" --bundle --platform=node --format=cjs --target=node20 --minify-syntax --legal-comments=none \
+    node_modules/.bin/esbuild "$entry" --bundle --platform=node --format=cjs --target=node20 --minify-whitespace --minify-syntax --legal-comments=none \
         --define:import.meta.url=importMetaUrl --banner:js="$banner" --log-level=warning --sourcemap=external \
-        --external:usocket --external:x11 --external:koffi --external:bpf --external:netlink --external:systemd-journald \
+        --alias:xml2js=./packaging/stub/xml2js.cjs --external:usocket --external:x11 --external:koffi --external:bpf --external:netlink --external:systemd-journald \
         --outfile="$target.new"
+    # One character outside of ASCII would double the memory the text of the program takes.
+    if LC_ALL=C grep -qP '[^\x00-\x7F]' "$target.new"; then echo "build: $target is not ASCII" >&2; exit 1; fi
     mv "$target.new.map" "$target.map"
     chmod 755 "$target.new"
     mv "$target.new" "$target"
