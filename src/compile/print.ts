@@ -71,7 +71,7 @@ function formatSet({ role, kind, family, digest, elements, portRules, user }: Pl
     const { list } = elements
     return `${head}: ${(family === 'ipv4' ? list.lengths4 : list.lengths6).length} entries of list ${list.name}, ${digest.slice(0, 12)}`
   }
-  if (portRules !== undefined) {
+  if (portRules !== undefined && portRules.length > 0) {
     return [`${head}:`, ...portRules.map((part) => `  ${formatPortRange(part).padEnd(14)}# ${part.rule}`)].join('\n')
   }
   const { entries } = elements

@@ -7,32 +7,35 @@ import { markLength4, setBits } from '../../src/compile/xdp/bitmap.ts'
 import { assignSlots, buildImage, imageKey, imageSteps, tableKey } from '../../src/compile/xdp/image.ts'
 import { layout, records } from '../../src/compile/xdp/layout.ts'
 import { merge4 } from '../../src/compile/xdp/merge.ts'
-import { allowOf, chooseSeed, imageClass, integer, listOf, naiveClass, noEarly, pick, randomAddr, randomPrefix, seeded } from './xdp-support.ts'
-import type { Random } from './xdp-support.ts'
+import { packList } from '../support/random-settings.ts'
+import { createRandom, seedOfRun } from '../support/random.ts'
+import type { Random } from '../support/random.ts'
+import { allowOf, imageClass, naiveClass, noEarly, randomAddr, randomPrefix } from './xdp-support.ts'
 
 const salt = 0x5eed1234
-const seed = chooseSeed((text) => t.comment(text))
+const seed = seedOfRun()
+t.comment(`seed ${seed} (DERPANET_SEED=${seed} replays)`)
 
 function randomEarly(random: Random, size: number): EarlyPlan {
-  const prefixes = (count: number, families: readonly Family[]) => Array.from({ length: count }, () => randomPrefix(random, pick(random, families)))
-  const lists = integer(random, 0, 3)
+  const prefixes = (count: number, families: readonly Family[]) => Array.from({ length: count }, () => randomPrefix(random, random.pick(families)))
+  const lists = random.between(0, 3)
   return {
     ...noEarly,
-    allow: prefixes(integer(random, 0, 4), ['ipv4', 'ipv6']).filter(({ length }) => length > 0).map(allowOf),
+    allow: prefixes(random.between(0, 4), ['ipv4', 'ipv6']).filter(({ length }) => length > 0).map(allowOf),
     deny: Array.from({ length: lists }, (_, index) => ({
-      list: listOf(`list${index}`, prefixes(integer(random, 0, size), ['ipv4', 'ipv6'])), rule: `block/list${index}`,
+      list: packList(`list${index}`, prefixes(random.between(0, size), ['ipv4', 'ipv6'])), rule: `block/list${index}`,
     })),
   }
 }
 
 t.test('a lookup in the image equals a naive search of the lists', (t) => {
-  const random = seeded(seed)
+  const random = createRandom(seed)
   let found = 0
   for (let round = 0; round < 150; round++) {
     const early = randomEarly(random, round % 10 === 0 ? 6000 : 60)
     const image = buildImage(early, new Map(), salt)
     for (let probe = 0; probe < (round % 10 === 0 ? 30 : 100); probe++) {
-      const family = pick(random, ['ipv4', 'ipv6'] as const)
+      const family = random.pick(['ipv4', 'ipv6'] as const)
       const addr = randomAddr(random, family)
       const expected = naiveClass(early, family, addr)
       const actual = imageClass(image, family, addr)
@@ -47,7 +50,7 @@ t.test('a lookup in the image equals a naive search of the lists', (t) => {
 t.test('every member of a large list is found, its neighbour is not', (t) => {
   const prefixes = Array.from({ length: 30_000 }, (_, index) => ({ family: 'ipv4' as const, addr: BigInt(0x0a000000 + index * 2), length: 32 }))
   const long = Array.from({ length: 9_000 }, (_, index) => ({ family: 'ipv6' as const, addr: (0x20010db8n << 96n) | BigInt(index * 2), length: 128 }))
-  const image = buildImage({ ...noEarly, deny: [{ list: listOf('big', [...prefixes, ...long]), rule: 'r' }] }, new Map(), salt)
+  const image = buildImage({ ...noEarly, deny: [{ list: packList('big', [...prefixes, ...long]), rule: 'r' }] }, new Map(), salt)
   t.equal(image.tables.ipv4.entries, prefixes.length)
   t.ok(prefixes.every(({ addr }) => imageClass(image, 'ipv4', addr) === 0 && imageClass(image, 'ipv4', addr + 1n) === null))
   t.ok(long.every(({ addr }) => imageClass(image, 'ipv6', addr) === 0 && imageClass(image, 'ipv6', addr + 1n) === null))
@@ -55,8 +58,8 @@ t.test('every member of a large list is found, its neighbour is not', (t) => {
 })
 
 t.test('prefixes that overlap decide as the configuration says', (t) => {
-  const wide = listOf('wide', [requirePrefix('198.51.100.0/24')])
-  const narrow = listOf('narrow', [requirePrefix('198.51.100.7'), requirePrefix('203.0.113.9')])
+  const wide = packList('wide', [requirePrefix('198.51.100.0/24')])
+  const narrow = packList('narrow', [requirePrefix('198.51.100.7'), requirePrefix('203.0.113.9')])
   const early: EarlyPlan = {
     ...noEarly, allow: [allowOf(requirePrefix('198.51.100.64/26'))], deny: [{ list: wide, rule: 'wide' }, { list: narrow, rule: 'narrow' }],
   }
@@ -74,7 +77,7 @@ t.test('an empty plan makes an empty table, and equal plans equal bytes', (t) =>
   const empty = buildImage(noEarly, new Map(), salt)
   t.equal(empty.tables.ipv4.pages.length, 0)
   t.ok(empty.tables.ipv4.record.subarray(0, 4).every((byte) => byte === 0))
-  const early = randomEarly(seeded(7), 200)
+  const early = randomEarly(createRandom(7), 200)
   t.same(buildImage(early, new Map(), salt), buildImage(early, new Map(), salt))
   const reused = [...Object.values(buildImage(early, new Map(), salt).tables)]
   const steps = imageSteps(early, new Map(), salt, reused).next()
@@ -83,11 +86,11 @@ t.test('an empty plan makes an empty table, and equal plans equal bytes', (t) =>
 })
 
 t.test('keys change with what decides and with nothing else', (t) => {
-  const list = listOf('a', [requirePrefix('192.0.2.1')])
+  const list = packList('a', [requirePrefix('192.0.2.1')])
   const early: EarlyPlan = { ...noEarly, deny: [{ list, rule: 'block/a' }] }
   t.equal(imageKey(early), imageKey({ ...early, panic: true }), 'panic is a bit of its own')
   t.not(imageKey(early), imageKey({ ...early, deny: [{ list, rule: 'block/b' }] }))
-  t.equal(tableKey(early, 'ipv6'), tableKey({ ...early, deny: [{ list: listOf('b', [requirePrefix('192.0.2.2')]), rule: 'block/a' }] }, 'ipv6'))
+  t.equal(tableKey(early, 'ipv6'), tableKey({ ...early, deny: [{ list: packList('b', [requirePrefix('192.0.2.2')]), rule: 'block/a' }] }, 'ipv6'))
   const ports: EarlyPlan = { ...early, failsafePorts: [{ protocol: 'tcp', ports: { first: 22, last: 22 }, origin: { layer: 'admin', text: '' } }] }
   t.not(imageKey(early), imageKey(ports))
   t.equal(tableKey(early, 'ipv4'), tableKey(ports, 'ipv4'))
@@ -95,7 +98,7 @@ t.test('keys change with what decides and with nothing else', (t) => {
 })
 
 t.test('failsafe ports and classes are written where the program reads them', (t) => {
-  const list = listOf('a', [requirePrefix('192.0.2.1')])
+  const list = packList('a', [requirePrefix('192.0.2.1')])
   const origin = { layer: 'admin', text: '' } as const
   const image = buildImage({
     ...noEarly, deny: [{ list, rule: 'block/a' }],

@@ -7,66 +7,22 @@ import { bitOf6 } from '../../src/compile/xdp/bitmap.ts'
 import type { XdpImage } from '../../src/compile/xdp/image.ts'
 import { layout, records } from '../../src/compile/xdp/layout.ts'
 import { hash16, hash4, hash6, homeLine } from '../../src/compile/xdp/lines.ts'
-
-export type Random = () => number
-
-/** Numbers in [0, 1), the same for the same seed. */
-export function seeded(seed: number): Random {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
-/** From DERPANET_SEED, else from the clock; printed so that a failure can be replayed. */
-export function chooseSeed(say: (text: string) => void): number {
-  const seed = process.env['DERPANET_SEED'] === undefined ? Date.now() >>> 0 : Number(process.env['DERPANET_SEED']) >>> 0
-  say(`seed ${seed} (DERPANET_SEED=${seed} replays)`)
-  return seed
-}
-
-export function integer(random: Random, first: number, last: number): number {
-  return first + Math.floor(random() * (last - first + 1))
-}
-
-export function pick<T>(random: Random, items: readonly T[]): T {
-  return items[integer(random, 0, items.length - 1)]!
-}
+import type { Random } from '../support/random.ts'
 
 /** Few distinct bits, so that prefixes nest and collide often. */
 export function randomAddr(random: Random, family: Family): bigint {
   if (family === 'ipv4') {
-    return random() < 0.7 ? 0xc0000200n + BigInt(integer(random, 0, 1023)) : BigInt(integer(random, 0, 0xffffffff))
+    return random.chance(0.7) ? 0xc0000200n + BigInt(random.between(0, 1023)) : BigInt(random.between(0, 0xffffffff))
   }
-  const low = random() < 0.5 ? BigInt(integer(random, 0, 7)) : BigInt(integer(random, 0, 0xffffffff))
-  const middle = BigInt(integer(random, 0, 3)) << BigInt(pick(random, [64, 72, 80, 84]))
-  return (0x20010db8n << 96n) | middle | (BigInt(integer(random, 0, 3)) << 32n) | low
+  const low = random.chance(0.5) ? BigInt(random.between(0, 7)) : BigInt(random.between(0, 0xffffffff))
+  const middle = BigInt(random.between(0, 3)) << BigInt(random.pick([64, 72, 80, 84]))
+  return (0x20010db8n << 96n) | middle | (BigInt(random.between(0, 3)) << 32n) | low
 }
 
 export function randomPrefix(random: Random, family: Family): Prefix {
-  const lengths = family === 'ipv4' ? [32, 32, 32, 31, 29, 24, 24, 22, 16, 8] : [128, 128, 127, 96, 65, 64, 64, 63, 56, 48, 47, 32, 20]
-  const length = random() < 0.05 ? integer(random, 0, family === 'ipv4' ? 32 : 128) : pick(random, lengths)
+  const lengths: readonly number[] = family === 'ipv4' ? [32, 32, 32, 31, 29, 24, 24, 22, 16, 8] : [128, 128, 127, 96, 65, 64, 64, 63, 56, 48, 47, 32, 20]
+  const length = random.chance(0.05) ? random.between(0, family === 'ipv4' ? 32 : 128) : random.pick(lengths)
   return maskPrefix(family, randomAddr(random, family), length)
-}
-
-export function listOf(name: string, prefixes: readonly Prefix[]): AddressList {
-  const sorted = (family: Family): Prefix[] => {
-    const unique = new Map(prefixes.filter((prefix) => prefix.family === family).map((prefix) => [`${prefix.addr}/${prefix.length}`, prefix]))
-    return [...unique.values()].sort((a, b) => (a.addr !== b.addr ? (a.addr < b.addr ? -1 : 1) : a.length - b.length))
-  }
-  const four = sorted('ipv4')
-  const six = sorted('ipv6')
-  return {
-    name, file: `/lists/${name}.list`,
-    digest: `${name}:${[...four, ...six].map(({ addr, length }) => `${addr}/${length}`).join(',')}`,
-    addrs4: Uint32Array.from(four, ({ addr }) => Number(addr)),
-    lengths4: Uint8Array.from(four, ({ length }) => length),
-    addrs6: Uint32Array.from(six.flatMap(({ addr }) => wordsOf(addr))),
-    lengths6: Uint8Array.from(six, ({ length }) => length),
-  }
 }
 
 export function wordsOf(addr: bigint): number[] {
