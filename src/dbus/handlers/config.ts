@@ -2,6 +2,7 @@
 // implemented and say so.
 import { basename, dirname } from 'node:path'
 import { DerpanetError, printable } from '../../errors.ts'
+import { zoneOfInterface, zoneOfSource } from '../../model/query.ts'
 import type { Entry, ServiceSettings } from '../../model/settings.ts'
 import { memberTable, type MethodRow } from '../members.ts'
 import { configPath, firewalldName, objectInterfaces, type ObjectKind } from '../members/firewalld.ts'
@@ -10,7 +11,6 @@ import { dictBody, fieldBody, fieldOf, tupleBody } from './encoded.ts'
 import { namesBody, permanentSettings, text, type Call, type Handler, type Handlers, type PropertyHandlers } from './handler.ts'
 import { unknownCodes } from './main.ts'
 import { hasItem } from './query.ts'
-import { zoneHolding } from './zone.ts'
 
 /** Words in member names: listZones, getZoneNames, getZoneByName. */
 const kindWords: Readonly<Record<ObjectKind, { readonly noun: string; readonly plural: string }>> = {
@@ -42,8 +42,8 @@ function kindHandlers(kind: ObjectKind): Handlers {
 
 export const configHandlers: Handlers = {
   ...Object.fromEntries(objectKinds.flatMap((kind) => Object.entries(kindHandlers(kind)))),
-  getZoneOfInterface: (call, args) => zoneHolding(permanentSettings(call), 'interfaces', text(args, 0)),
-  getZoneOfSource: (call, args) => zoneHolding(permanentSettings(call), 'sources', text(args, 0)),
+  getZoneOfInterface: (call, args) => zoneOfInterface(permanentSettings(call), text(args, 0)) ?? '',
+  getZoneOfSource: (call, args) => zoneOfSource(permanentSettings(call), text(args, 0)) ?? '',
 }
 
 const yesNo = (flag: boolean): string => (flag ? 'yes' : 'no')

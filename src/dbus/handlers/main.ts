@@ -7,7 +7,7 @@ import { settingsKey, sortedNames } from '../objects.ts'
 import type { ObjectKind } from '../members/firewalld.ts'
 import { dictBody, tupleBody } from './encoded.ts'
 import { changedQuietly, namesBody, runtimeSettings, text, type Call, type Handlers, type PropertyHandlers } from './handler.ts'
-import { zoneNamed } from './zone.ts'
+import { zoneOfCall } from './zone.ts'
 
 /** What a name that does not exist is called, by kind. */
 export const unknownCodes: Readonly<Record<ObjectKind, ErrorCode>> = {
@@ -34,7 +34,7 @@ export const mainHandlers: Handlers = {
   enablePanicMode: (call) => changedQuietly(call, { kind: 'panic-set', on: true }),
   disablePanicMode: (call) => changedQuietly(call, { kind: 'panic-set', on: false }),
   queryPanicMode: (call) => call.context.service.runtime().panic,
-  getZoneSettings: (call, args) => tupleBody('zone', zoneNamed(call, text(args, 0)).entry),
+  getZoneSettings: (call, args) => tupleBody('zone', zoneOfCall(call, text(args, 0)).entry),
   listServices: (call) => namesBody(runtimeSettings(call).services),
   getServiceSettings: (call, args) => tupleBody('service', runtimeEntry(call, 'service', text(args, 0))),
   getServiceSettings2: (call, args) => dictBody('service', call.context.face, runtimeEntry(call, 'service', text(args, 0))),

@@ -1,7 +1,8 @@
 // The runtime .zone interface. Families come from the settings rows; by hand are only the members that are alone.
-import { DerpanetError, printable } from '../../errors.ts'
+import { DerpanetError } from '../../errors.ts'
 import type { Change, ZoneFlagField, ZoneItemField } from '../../model/change.ts'
-import type { Entry, Settings, ZoneSettings } from '../../model/settings.ts'
+import { zoneNamed, zoneOfInterface, zoneOfSource, type NamedZone } from '../../model/query.ts'
+import type { Settings } from '../../model/settings.ts'
 import { decodeSettings } from '../../settings/dict.ts'
 import { zoneFields } from '../../settings/zone.ts'
 import type { Face, MethodRow } from '../members.ts'
@@ -15,24 +16,9 @@ import {
 } from './handler.ts'
 import { hasItem } from './query.ts'
 
-export interface NamedZone {
-  readonly name: string
-  readonly entry: Entry<ZoneSettings>
-}
-
 /** "" is the default zone. Throws INVALID_ZONE. */
-export function zoneNamed(call: Call, name: string): NamedZone {
-  const settings = runtimeSettings(call)
-  const real = name === '' ? settings.main.value.defaultZone : name
-  const entry = settings.zones.get(real)
-  if (entry === undefined) throw new DerpanetError('INVALID_ZONE', printable(real))
-  return { name: real, entry }
-}
-
-/** The zone that names this very text, "" when none does. */
-export function zoneHolding(settings: Settings, field: 'interfaces' | 'sources', item: string): string {
-  for (const [name, { value }] of settings.zones) if (value[field].includes(item)) return name
-  return ''
+export function zoneOfCall(call: Call, name: string): NamedZone {
+  return zoneNamed(runtimeSettings(call), name)
 }
 
 /** Zones that packets can be in: with bindings, and the default zone. */
@@ -87,12 +73,12 @@ const changeInterface: Handler = (call, args) =>
 const lonely: Handlers = {
   getZones: (call) => namesBody(runtimeSettings(call).zones),
   getActiveZones: (call) => activeZonesBody(runtimeSettings(call), call.context.face),
-  getZoneOfInterface: (call, args) => zoneHolding(runtimeSettings(call), 'interfaces', text(args, 0)),
-  getZoneOfSource: (call, args) => zoneHolding(runtimeSettings(call), 'sources', text(args, 0)),
-  getZoneSettings2: (call, args) => dictBody('zone', call.context.face, zoneNamed(call, text(args, 0)).entry),
+  getZoneOfInterface: (call, args) => zoneOfInterface(runtimeSettings(call), text(args, 0)) ?? '',
+  getZoneOfSource: (call, args) => zoneOfSource(runtimeSettings(call), text(args, 0)) ?? '',
+  getZoneSettings2: (call, args) => dictBody('zone', call.context.face, zoneOfCall(call, text(args, 0)).entry),
   setZoneSettings2: (call, args) => changedQuietly(call, settingsChange(call, text(args, 0), args[1] as Readonly<Record<string, unknown>>)),
   isImmutable: (call, args) => {
-    zoneNamed(call, text(args, 0))
+    zoneOfCall(call, text(args, 0))
     return false
   },
   changeZone: changeInterface,
@@ -123,10 +109,10 @@ function familyHandler(row: MethodRow, family: NonNullable<MethodRow['family']>)
   const { verb, field: key, shape } = family
   const field = fieldOf('zone', key)
   const valueOf = (call: Call, args: readonly unknown[]): unknown =>
-    (zoneNamed(call, text(args, 0)).entry.value as unknown as Readonly<Record<string, unknown>>)[key]
+    (zoneOfCall(call, text(args, 0)).entry.value as unknown as Readonly<Record<string, unknown>>)[key]
   switch (verb) {
     case 'get':
-      return (call, args) => fieldBody('zone', key, row.out, zoneNamed(call, text(args, 0)).entry)
+      return (call, args) => fieldBody('zone', key, row.out, zoneOfCall(call, text(args, 0)).entry)
     case 'query':
       if (field.shape === 'list') {
         return (call, args) => hasItem(key, field, valueOf(call, args) as readonly unknown[], columnsOf(row, args), runtimeSettings(call))
