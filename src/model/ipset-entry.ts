@@ -1,6 +1,6 @@
 // Entries of user ipsets: which text is an entry of which type, its canonical form and its parts, and which entries overlap.
 import { DerpanetError, printable } from '../errors.ts'
-import { addressBits, formatAddr, formatPrefix, isMac, parseAddr4, parsePrefix } from './addr.ts'
+import { addressBits, formatAddr, formatAddr4, formatPrefix, isMac, parseAddr4, parsePrefix } from './addr.ts'
 import type { Family } from './addr.ts'
 import { checkInterfaceName } from './interface-name.ts'
 import { parsePortRange } from './port.ts'
@@ -52,7 +52,64 @@ export interface IpSetEntry {
 
 /** As {@link parseEntryParts}, the canonical text alone. */
 export function parseIpSetEntry(type: string, options: Readonly<Record<string, string>>, text: string): string {
-  return parseEntryParts(type, options, text).text
+  return parseBounded(type, options, text).text
+}
+
+/** IPv4 addresses are numbers and IPv6 addresses bigints; the two never meet in one set. */
+export interface Bounds {
+  readonly first: number | bigint
+  readonly last: number | bigint
+}
+
+/** `bounds` null for entries of several parts and MACs, which are not compared for overlaps. */
+export interface BoundedEntry {
+  readonly text: string
+  readonly bounds: Bounds | null
+}
+
+/** As {@link parseEntryParts}, with just what comparing needs: a million entries of the usual kind take a second, not ten. */
+export function parseBounded(type: string, options: Readonly<Record<string, string>>, text: string): BoundedEntry {
+  const usual = (type === 'hash:net' || type === 'hash:ip') && options['family'] !== 'inet6' ? parseUsual4(text) : null
+  if (usual !== null) return usual
+  const entry = parseEntryParts(type, options, text)
+  const range = rangeOf(entry)
+  if (range === null) return { text: entry.text, bounds: null }
+  const isIpv4 = ipSetFamily(type, options) === 'ipv4'
+  return { text: entry.text, bounds: isIpv4 ? { first: Number(range.first), last: Number(range.last) } : range }
+}
+
+/** `1.2.3.4` and `1.2.3.0/24` without any allocation but the result; null for everything else, which goes the long way. */
+function parseUsual4(text: string): BoundedEntry | null {
+  let addr = 0
+  let octet = -1
+  let octets = 0
+  let at = 0
+  for (; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    if (code >= 48 && code <= 57) {
+      if (octet === 0) return null
+      octet = (octet < 0 ? 0 : octet * 10) + code - 48
+      if (octet > 255) return null
+    } else if (code === 46 && octet >= 0 && octets < 3) {
+      addr = addr * 256 + octet
+      octet = -1
+      octets++
+    } else break
+  }
+  if (octets !== 3 || octet < 0) return null
+  addr = addr * 256 + octet
+  if (at === text.length) return addr === 0 ? null : { text, bounds: { first: addr, last: addr } }
+  if (text.charCodeAt(at) !== 47 || text.length - at > 3 || text.charCodeAt(at + 1) === 48) return null
+  let length = 0
+  for (at++; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    if (code < 48 || code > 57) return null
+    length = length * 10 + code - 48
+  }
+  if (length < 1 || length > 32 || addr === 0) return null
+  const size = 2 ** (32 - length)
+  const first = addr - (addr % size)
+  return { text: first === addr ? text : `${formatAddr4(first)}/${length}`, bounds: { first, last: first + size - 1 } }
 }
 
 /** Throws INVALID_ENTRY; INVALID_TYPE when the set's type is not one of ours. */
@@ -160,27 +217,33 @@ export function rangeOf(entry: IpSetEntry): AddressRange | null {
  * n log n: sets may have a million entries.
  */
 export function findOverlaps(type: string, options: Readonly<Record<string, string>>, texts: readonly string[]): readonly (readonly [string, string])[] {
-  const overlaps: (readonly [string, string])[] = []
-  const seen = new Set<string>()
-  const ranges: { readonly range: AddressRange; readonly at: number }[] = []
-  texts.forEach((text, at) => {
-    const entry = parseEntryParts(type, options, text)
-    const range = rangeOf(entry)
-    if (seen.has(entry.text)) overlaps.push([text, text])
-    else if (range !== null) ranges.push({ range, at })
-    seen.add(entry.text)
+  return overlapsAmong(texts.map((text) => parseBounded(type, options, text))).map(([one, other]) => [texts[one]!, texts[other]!])
+}
+
+/** As {@link findOverlaps}, by index. */
+export function overlapsAmong(entries: readonly BoundedEntry[]): readonly (readonly [number, number])[] {
+  const overlaps: (readonly [number, number])[] = []
+  const ranges: { readonly bounds: Bounds; readonly at: number }[] = []
+  const seen = new Map<string, number>()
+  entries.forEach(({ text, bounds }, at) => {
+    if (bounds !== null) ranges.push({ bounds, at })
+    else if (seen.has(text)) overlaps.push([at, seen.get(text)!])
+    else seen.set(text, at)
   })
-  ranges.sort((one, other) => compare(one.range.first, other.range.first) || compare(other.range.last, one.range.last))
-  let reach: { readonly range: AddressRange; readonly at: number } | null = null
+  if (!isAscending(ranges)) ranges.sort((one, other) => compare(one.bounds.first, other.bounds.first) || compare(other.bounds.last, one.bounds.last) || one.at - other.at)
+  let reach: { readonly bounds: Bounds; readonly at: number } | null = null
   for (const here of ranges) {
-    if (reach !== null && here.range.first <= reach.range.last) {
-      overlaps.push([texts[Math.max(reach.at, here.at)]!, texts[Math.min(reach.at, here.at)]!])
-    }
-    if (reach === null || here.range.last > reach.range.last) reach = here
+    if (reach !== null && here.bounds.first <= reach.bounds.last) overlaps.push([Math.max(reach.at, here.at), Math.min(reach.at, here.at)])
+    if (reach === null || here.bounds.last > reach.bounds.last) reach = here
   }
   return overlaps
 }
 
-function compare(one: bigint, other: bigint): number {
+function isAscending(ranges: readonly { readonly bounds: Bounds }[]): boolean {
+  for (let at = 1; at < ranges.length; at++) if (ranges[at]!.bounds.first < ranges[at - 1]!.bounds.first) return false
+  return true
+}
+
+function compare(one: number | bigint, other: number | bigint): number {
   return one < other ? -1 : one > other ? 1 : 0
 }

@@ -1,7 +1,7 @@
 // The content of a user ipset as a whole: checking a list of entries, and adding or removing one without reading them all.
 import { DerpanetError, printable } from '../errors.ts'
-import { findOverlaps, parseEntryParts, rangeOf } from './ipset-entry.ts'
-import type { AddressRange, IpSetEntry } from './ipset-entry.ts'
+import { overlapsAmong, parseBounded } from './ipset-entry.ts'
+import type { BoundedEntry, Bounds } from './ipset-entry.ts'
 
 /** The kernel's default for `maxelem`. */
 export const defaultMaxElements = 65536
@@ -11,22 +11,27 @@ export const defaultMaxElements = 65536
  * COMMAND_FAILED for more than the set can hold.
  */
 export function checkIpSetEntries(type: string, options: Readonly<Record<string, string>>, texts: readonly string[]): readonly string[] {
-  const entries = texts.map((text) => parseEntryParts(type, options, text))
-  const [overlap] = findOverlaps(type, options, texts)
-  if (overlap !== undefined) invalid(`Entry '${overlap[0]}' overlaps entry '${overlap[1]}'`)
+  const entries = texts.map((text) => parseBounded(type, options, text))
+  const [overlap] = overlapsAmong(entries)
+  if (overlap !== undefined) invalid(`Entry '${texts[overlap[0]]}' overlaps entry '${texts[overlap[1]]}'`)
   checkSize(type, options, entries)
   return entries.map((entry) => entry.text)
 }
 
 /** hash:ip holds every address of a range by itself. */
-function checkSize(type: string, options: Readonly<Record<string, string>>, entries: readonly IpSetEntry[]): void {
-  const most = BigInt(options['maxelem'] ?? defaultMaxElements)
-  let size = 0n
-  for (const entry of entries) {
-    const [first] = entry.parts
-    size += type.startsWith('hash:ip') && first?.kind === 'addresses' ? first.range.last - first.range.first + 1n : 1n
-  }
-  if (size > most) throw new DerpanetError('COMMAND_FAILED', `more than ${most} elements in the set (maxelem)`)
+function checkSize(type: string, options: Readonly<Record<string, string>>, entries: readonly BoundedEntry[]): void {
+  const most = maxElements(options)
+  let size = 0
+  for (const { bounds } of entries) size += type === 'hash:ip' && bounds !== null ? Number(bounds.last) - Number(bounds.first) + 1 : 1
+  if (size > most) throw full(most)
+}
+
+function maxElements(options: Readonly<Record<string, string>>): number {
+  return Number(options['maxelem'] ?? defaultMaxElements)
+}
+
+function full(most: number): DerpanetError {
+  return new DerpanetError('COMMAND_FAILED', `more than ${most} elements in the set (maxelem)`)
 }
 
 /**
@@ -34,26 +39,23 @@ function checkSize(type: string, options: Readonly<Record<string, string>>, entr
  * `entries` are the set's canonical entries. Costs a search, not a scan: sets of a million entries take single changes.
  */
 export function checkNewEntry(type: string, options: Readonly<Record<string, string>>, entries: readonly string[], text: string): string {
-  const entry = parseEntryParts(type, options, text)
-  const range = rangeOf(entry)
-  if (range === null) {
-    if (entries.includes(entry.text)) throw new DerpanetError('ALREADY_ENABLED', `'${printable(entry.text)}' already is in the set`)
+  const { text: canonical, bounds } = parseBounded(type, options, text)
+  const already = (): DerpanetError => new DerpanetError('ALREADY_ENABLED', `'${printable(canonical)}' already is in the set`)
+  if (bounds === null) {
+    if (entries.includes(canonical)) throw already()
   } else {
     const index = indexOf(type, options, entries)
-    const at = lastStartingAtOrBefore(index, range.last)
-    const found = at < 0 ? undefined : index[at]!
-    if (found !== undefined && found.last >= range.first) {
-      if (found.text === entry.text) throw new DerpanetError('ALREADY_ENABLED', `'${printable(entry.text)}' already is in the set`)
-      invalid(`Entry '${entry.text}' overlaps with existing entry '${found.text}'`)
+    const found = index[lastStartingAtOrBefore(index, bounds.last)]
+    if (found !== undefined && found.last >= bounds.first) {
+      if (found.text === canonical) throw already()
+      invalid(`Entry '${canonical}' overlaps with existing entry '${found.text}'`)
     }
   }
-  if (entries.length >= Number(options['maxelem'] ?? defaultMaxElements)) {
-    throw new DerpanetError('COMMAND_FAILED', `more than ${options['maxelem'] ?? defaultMaxElements} elements in the set (maxelem)`)
-  }
-  return entry.text
+  if (entries.length >= maxElements(options)) throw full(maxElements(options))
+  return canonical
 }
 
-interface Indexed extends AddressRange {
+interface Indexed extends Bounds {
   readonly text: string
 }
 
@@ -63,16 +65,17 @@ const indexes = new WeakMap<readonly string[], Indexed[]>()
 function indexOf(type: string, options: Readonly<Record<string, string>>, entries: readonly string[]): Indexed[] {
   const known = indexes.get(entries)
   if (known !== undefined) return known
-  const index = entries.flatMap((text): Indexed[] => {
-    const range = rangeOf(parseEntryParts(type, options, text))
-    return range === null ? [] : [{ ...range, text }]
-  })
+  const index: Indexed[] = []
+  for (const text of entries) {
+    const { bounds } = parseBounded(type, options, text)
+    if (bounds !== null) index.push({ first: bounds.first, last: bounds.last, text })
+  }
   index.sort((one, other) => (one.first < other.first ? -1 : one.first > other.first ? 1 : 0))
   indexes.set(entries, index)
   return index
 }
 
-function lastStartingAtOrBefore(index: readonly Indexed[], addr: bigint): number {
+function lastStartingAtOrBefore(index: readonly Indexed[], addr: number | bigint): number {
   let low = 0
   let high = index.length
   while (low < high) {
@@ -86,21 +89,23 @@ function lastStartingAtOrBefore(index: readonly Indexed[], addr: bigint): number
 /** A new list with `text` (canonical, checked) at the end. */
 export function withEntry(type: string, options: Readonly<Record<string, string>>, entries: readonly string[], text: string): readonly string[] {
   const next = [...entries, text]
-  const range = rangeOf(parseEntryParts(type, options, text))
+  const { bounds } = parseBounded(type, options, text)
   const index = indexes.get(entries)
-  if (range !== null && index !== undefined) {
+  if (bounds !== null && index !== undefined) {
     const handed = index.slice()
-    handed.splice(lastStartingAtOrBefore(index, range.first) + 1, 0, { ...range, text })
+    handed.splice(lastStartingAtOrBefore(index, bounds.first) + 1, 0, { first: bounds.first, last: bounds.last, text })
     indexes.set(next, handed)
   }
   return next
 }
 
-/** A new list without `text` (canonical). */
+/** A new list without `text` (canonical); the same list when it is not there. */
 export function withoutEntry(entries: readonly string[], text: string): readonly string[] {
-  const next = entries.filter((entry) => entry !== text)
+  const at = entries.indexOf(text)
+  if (at < 0) return entries
+  const next = entries.toSpliced(at, 1)
   const index = indexes.get(entries)
-  if (index !== undefined) indexes.set(next, index.filter((entry) => entry.text !== text))
+  if (index !== undefined) indexes.set(next, index.toSpliced(index.findIndex((entry) => entry.text === text), 1))
   return next
 }
 

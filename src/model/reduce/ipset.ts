@@ -45,11 +45,12 @@ export function setEntries(runtime: Runtime, change: Of<'ipset-entries-set'>): R
   const entry = ipsetNamed(runtime, change.ipset)
   const { type, options, entries } = entry.value
   const next = checkIpSetEntries(type, options, change.entries)
+  const events: ChangeEvent[] = []
   const before = new Set(entries)
-  const after = new Set(next)
-  const events: ChangeEvent[] = [
-    ...next.flatMap((text, at): ChangeEvent[] => (before.has(text) ? [] : [{ kind: 'ipset-entry-added', ipset: change.ipset, entry: change.entries[at]! }])),
-    ...entries.flatMap((text): ChangeEvent[] => (after.has(text) ? [] : [{ kind: 'ipset-entry-removed', ipset: change.ipset, entry: text }])),
-  ]
+  next.forEach((text, at) => {
+    // what stays is taken from `before`, so that what went is left there
+    if (!before.delete(text)) events.push({ kind: 'ipset-entry-added', ipset: change.ipset, entry: change.entries[at]! })
+  })
+  for (const text of before) events.push({ kind: 'ipset-entry-removed', ipset: change.ipset, entry: text })
   return reduced(events.length === 0 ? runtime : withIpSet(runtime, change.ipset, entry, next), change.ipset, events)
 }
