@@ -156,7 +156,7 @@ export class Daemon implements FirewallService {
       this.permanentSettings = candidate.settings
       this.options.onChosen?.(candidate.settings)
       try {
-        const summary = await this.enforce(replayed?.runtime ?? { settings: candidate.settings, panic: false })
+        const summary = await this.enforce(replayed?.runtime ?? { settings: candidate.settings, panic: false }, true)
         this.begin(candidate, replayed, facts, summary)
         return
       } catch (error) {
@@ -235,6 +235,14 @@ export class Daemon implements FirewallService {
     decision(this.log, 'configuration', { ...facts, chosen: candidate.source, state: this.state, generation })
     this.log.info({ generation, source: candidate.source, state: this.state, summary }, 'rules are in force')
     this.tellReady()
+    if (this.enforcer.needsRepair()) this.scheduleRepair()
+    void this.queue.add('repair', () => this.followUp())
+  }
+
+  /** Nobody has to wait for what only makes things faster: rules are in force before XDP is attached. */
+  private async followUp(): Promise<void> {
+    const summary = await this.enforcer.followUp()
+    if (summary !== '') this.log.info({ summary }, 'early drops are in force')
     if (this.enforcer.needsRepair()) this.scheduleRepair()
   }
 
@@ -480,11 +488,11 @@ export class Daemon implements FirewallService {
   }
 
   /** Resolve, compile, apply. Throws DerpanetError; then the kernel holds what it held. */
-  private async enforce(runtime: Runtime): Promise<string> {
+  private async enforce(runtime: Runtime, later = false): Promise<string> {
     const { firewall, problems, warnings } = resolve(runtime)
     if (firewall === null) throw mistakesIn([], problems)?.first ?? new Error('resolve: no firewall and no problem')
     try {
-      const summary = await this.enforcer.apply(compile(firewall))
+      const summary = await this.enforcer.apply(compile(firewall), later)
       this.noteWarnings(warnings.map(problemText))
       return summary
     } catch (error) {

@@ -1,4 +1,5 @@
 // derpanetd: wires the edges to the one writer, listens to signals, ends with an exit status. Decides nothing.
+import { packMemory } from './frugal.ts'
 import { mkdirSync, readFileSync, realpathSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -9,6 +10,7 @@ import { watchFolders } from './config/watch.ts'
 import { writeMainKey } from './config/write.ts'
 import { hostAddresses } from './host/addresses.ts'
 import { watchLinks } from './host/links.ts'
+import { ensureBpffs } from './kernel/bpffs.ts'
 import { createExec } from './kernel/exec.ts'
 import { createNetfilter } from './kernel/netfilter/netfilter.ts'
 import { createXdp, type XdpDataplane } from './kernel/xdp/xdp.ts'
@@ -25,6 +27,7 @@ type StartBus = typeof import('./dbus/server.ts').startBus
 
 const exitStatus = { ended: 0, failed: 1, usage: 2, second: 3 } as const
 const busRetryMs = 5000
+const packAfterMs = 300
 
 async function main(): Promise<void> {
   const program = realpathSync(process.argv[1] ?? '.')
@@ -35,7 +38,7 @@ async function main(): Promise<void> {
   endOnBugs(log)
   if (!(await isOnlyOne())) end(exitStatus.second, 'another derpanetd runs in this network namespace')
   for (const folder of [options.paths.run, options.paths.state]) mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const dataplanes = createDataplanes(options, log)
+  const dataplanes = await createDataplanes(options, log)
   if (options.action === 'purge') return purge(dataplanes.all, log)
   await run(options, dataplanes, log)
 }
@@ -54,8 +57,10 @@ interface Dataplanes {
   readonly xdp: XdpDataplane
 }
 
-function createDataplanes({ paths, variant, xdp: xdpMode }: CommandLine, log: Log): Dataplanes {
+async function createDataplanes({ paths, variant, xdp: xdpMode }: CommandLine, log: Log): Promise<Dataplanes> {
   const exec = createExec()
+  const reason = xdpMode === 'off' ? null : await ensureBpffs(paths.pins, exec)
+  if (reason !== null) log.warn({ reason }, 'no BPF file system for XDP')
   const netfilter = createNetfilter({ exec, stateDir: paths.run, log: (message, fields) => log.debug(fields ?? {}, message), ...(variant === null ? {} : { variant }) })
   const xdp = createXdp({ pinDir: paths.pins, loader: paths.loader, object: paths.object, exec, log, mode: xdpMode })
   return { all: [netfilter, xdp], xdp }
@@ -94,6 +99,8 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
   })
   followLinks(daemon, dataplanes.xdp, log)
   beatForWatchdog(notify)
+  await daemon.settle()
+  setTimeout(packMemory, packAfterMs).unref()
 }
 
 async function startServing(daemon: Daemon, options: CommandLine, log: Log, stopping: { readonly begun: boolean }, inForce: Promise<void>): Promise<void> {

@@ -19,8 +19,9 @@ const everythingBelowTheDaemon = [
 ]
 
 const layers: readonly Layer[] = [
-  { layer: 'main.ts', may: [...everythingBelowTheDaemon, 'daemon', 'daemon.ts', 'notify.ts', 'options.ts', 'version.ts', 'node:', 'koffi'],
+  { layer: 'main.ts', may: [...everythingBelowTheDaemon, 'daemon', 'daemon.ts', 'frugal.ts', 'notify.ts', 'options.ts', 'version.ts', 'node:', 'koffi'],
     because: 'it wires edges together and decides nothing, so nothing may import it' },
+  { layer: 'frugal.ts', may: ['node:'], because: 'memory is the runtime\'s business, not the program\'s' },
   { layer: 'options.ts', may: ['node:'], because: 'a command line is text and paths' },
   { layer: 'version.ts', may: ['../package.json'], because: 'one place says which version this is' },
   { layer: 'notify.ts', may: ['errors.ts', 'node:', 'koffi'], because: 'sd_notify is one edge of its own; only main.ts wires it' },

@@ -4,6 +4,9 @@ import type { Plan } from '../compile/plan.ts'
 import type { ApplyReport, Counters, Dataplane, DataplaneStatus } from '../kernel/dataplane.ts'
 import type { Log } from '../log.ts'
 
+/** What status says of a dataplane that is about to follow the ruleset. */
+export const followsText = 'follows the ruleset in a moment'
+
 /**
  * Dataplanes with `prepare` only subtract (XDP): they are narrowed first and widened last, and one that cannot follow is
  * degraded, not a failure, because the complete dataplanes decide alone then.
@@ -13,6 +16,8 @@ export class Enforcer {
   private readonly log: Log
   private plan: Plan | null = null
   private readonly degraded = new Map<string, string>()
+  /** The subtracting dataplanes were narrowed for `plan` and have not followed yet. */
+  private lagging = false
   /** Why the kernel may hold something else than `plan`: a failed way back. */
   private unsure: string | null = null
 
@@ -30,8 +35,11 @@ export class Enforcer {
     return this.unsure !== null || this.degraded.size > 0
   }
 
-  /** Resolves with one line for the log. Throws DerpanetError COMMAND_FAILED (or a dataplane's own); the previous plan is in force then. */
-  async apply(plan: Plan): Promise<string> {
+  /**
+   * Resolves with one line for the log. Throws DerpanetError COMMAND_FAILED (or a dataplane's own); the previous plan is in
+   * force then. With `later` the subtracting dataplanes are only narrowed: {@link followUp} brings them to the plan.
+   */
+  async apply(plan: Plan, later = false): Promise<string> {
     const reports: string[] = []
     try {
       for (const dataplane of this.dataplanes) await dataplane.prepare?.(plan)
@@ -42,8 +50,23 @@ export class Enforcer {
     }
     this.plan = plan
     this.unsure = null
-    for (const dataplane of this.dataplanes.filter((each) => !isComplete(each))) reports.push(await this.follow(dataplane, plan))
+    this.lagging = later
+    if (!later) reports.push(...await this.followAll(plan))
     return reports.join('; ')
+  }
+
+  /** Does what `later` left, if it is still left. Resolves with one line for the log, or "". */
+  async followUp(): Promise<string> {
+    if (!this.lagging || this.plan === null) return ''
+    const reports = await this.followAll(this.plan)
+    this.lagging = false
+    return reports.join('; ')
+  }
+
+  private async followAll(plan: Plan): Promise<readonly string[]> {
+    const reports: string[] = []
+    for (const dataplane of this.dataplanes.filter((each) => !isComplete(each))) reports.push(await this.follow(dataplane, plan))
+    return reports
   }
 
   /** A subtracting dataplane was narrowed before, so what it drops is right even if it cannot take the whole plan. */
@@ -87,7 +110,7 @@ export class Enforcer {
   async status(): Promise<readonly DataplaneStatus[]> {
     return Promise.all(this.dataplanes.map(async (dataplane): Promise<DataplaneStatus> => {
       const status = await this.statusOf(dataplane)
-      const trouble = isComplete(dataplane) ? this.unsure : this.degraded.get(dataplane.name)
+      const trouble = isComplete(dataplane) ? this.unsure : this.degraded.get(dataplane.name) ?? (this.lagging ? followsText : null)
       if (trouble === null || trouble === undefined) return status
       return { ...status, state: 'degraded', details: [{ subject: dataplane.name, text: trouble }, ...status.details] }
     }))

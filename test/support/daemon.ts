@@ -1,6 +1,7 @@
 // A firewall daemon running in a private host: derpanetd as built in dist/, or Debian's firewalld for comparison.
 import { cp, mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { followsText } from '../../src/daemon/enforcer.ts'
 import { eventually, repository, type PrivateHost, type Ran, type RunOptions, type Running } from './private-host.ts'
 
 export const daemonCommands = {
@@ -72,10 +73,18 @@ export async function startDaemon(host: PrivateHost, options: StartOptions = {})
   } catch (failure) {
     throw new Error(`${(failure as Error).message}; it said:\n${running.output()}`)
   }
+  const readyMs = performance.now() - started
   const ctl = (...args: string[]): Promise<Ran> => host.firewall.run([process.execPath, join(repository, 'dist/derpanetctl.js'), ...args])
+  // Rules are in force, so the daemon is ready; but what is tested may be where they are decided, and XDP follows a little later.
+  if (kind === 'derpanetd') {
+    await eventually('XDP follows the ruleset', 10_000, async () => {
+      const shown = await ctl('status', '--json')
+      return shown.stdout.startsWith('{') && !shown.stdout.includes(followsText)
+    })
+  }
   return {
     running,
-    readyMs: performance.now() - started,
+    readyMs,
     firewallCmd: (...args) => host.firewall.run(['firewall-cmd', ...args]),
     ctl,
     async counters() {

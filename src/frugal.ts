@@ -1,0 +1,18 @@
+// Imported first by main.ts: what keeps a long-lived daemon small. Measured (Node 20, anonymous memory after start):
+// 26 MB without, 22 MB with the young generation kept at its first size, 19–20 MB after the start's garbage is packed away.
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+
+// The young generation would grow to three times 16 MB for the short work of a start or a reload and stay there.
+setFlagsFromString('--semi-space-growth-factor=1')
+// For file system calls in the background; each thread of the pool has its own heap of the C library.
+process.env['UV_THREADPOOL_SIZE'] ??= '2'
+
+/** Gives back what starting (or reading a big configuration) left behind. Takes some 10 ms: call it when nobody waits. */
+export function packMemory(): void {
+  setFlagsFromString('--expose-gc')
+  setFlagsFromString('--compact-on-every-full-gc')
+  const collect = runInNewContext('gc') as () => void
+  collect()
+  setFlagsFromString('--no-compact-on-every-full-gc')
+}
