@@ -216,7 +216,9 @@ export function rangeOf(entry: IpSetEntry): AddressRange | null {
  * Pairs [entry, the earlier entry that is the same, contains it or lies within it], one for each entry that overlaps.
  * n log n: sets may have a million entries.
  */
-export function findOverlaps(type: string, options: Readonly<Record<string, string>>, texts: readonly string[]): readonly (readonly [string, string])[] {
+export function findOverlaps(
+  type: string, options: Readonly<Record<string, string>>, texts: readonly string[],
+): readonly (readonly [string, string])[] {
   return overlapsAmong(texts.map((text) => parseBounded(type, options, text))).map(([one, other]) => [texts[one]!, texts[other]!])
 }
 
@@ -230,7 +232,9 @@ export function overlapsAmong(entries: readonly BoundedEntry[]): readonly (reado
     else if (seen.has(text)) overlaps.push([at, seen.get(text)!])
     else seen.set(text, at)
   })
-  if (!isAscending(ranges)) ranges.sort((one, other) => compare(one.bounds.first, other.bounds.first) || compare(other.bounds.last, one.bounds.last) || one.at - other.at)
+  if (!isAscending(ranges)) {
+    ranges.sort((one, other) => compare(one.bounds.first, other.bounds.first) || compare(other.bounds.last, one.bounds.last) || one.at - other.at)
+  }
   let reach: { readonly bounds: Bounds; readonly at: number } | null = null
   for (const here of ranges) {
     if (reach !== null && here.bounds.first <= reach.bounds.last) overlaps.push([Math.max(reach.at, here.at), Math.min(reach.at, here.at)])

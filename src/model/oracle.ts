@@ -71,7 +71,8 @@ function judgeForward(firewall: Firewall, packet: Packet, state: ConnectionState
 /** Nothing judges what this host sends, but panic. */
 function judgeOutput(firewall: Firewall, packet: Packet): Judgement {
   if (!firewall.panic) return builtin(accept, 'output', 'output', 'packets of this host')
-  const port = firewall.failsafePorts.find(({ protocol, ports }) => protocolNumbers[protocol] === packet.protocol && inRange(ports, packet.sourcePort))
+  const answers = ({ protocol, ports }: PortMatch): boolean => protocolNumbers[protocol] === packet.protocol && inRange(ports, packet.sourcePort)
+  const port = firewall.failsafePorts.find(answers)
   if (port !== undefined) return written(accept, 'failsafe', failsafeRule(port), port.origin)
   return neverBlockOf(firewall, packet, 'destination') ?? builtin(drop, 'panic', stageRules.panic, 'panic mode')
 }

@@ -36,7 +36,8 @@ export function resolve(runtime: Runtime): Resolved {
   const ipsets = new Map([...settings.ipsets].map(([name, entry]) => [name, resolveIpSet(name, entry)]))
 
   if (!settings.zones.has(main.defaultZone)) {
-    problems.add('INVALID_ZONE', `the default zone '${printable(main.defaultZone)}' does not exist`, mainOrigin(settings.main, 'defaultZone', main.defaultZone))
+    const origin = mainOrigin(settings.main, 'defaultZone', main.defaultZone)
+    problems.add('INVALID_ZONE', `the default zone '${printable(main.defaultZone)}' does not exist`, origin)
   }
   for (const { problems: found } of resolved) problems.found.push(...found)
   for (const { unenforced } of active) problems.found.push(...unenforced)

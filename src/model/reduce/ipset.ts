@@ -13,7 +13,9 @@ function ipsetNamed(runtime: Runtime, name: string): Entry<IpSetSettings> {
   const entry = runtime.settings.ipsets.get(name)
   if (entry === undefined) throw new DerpanetError('INVALID_IPSET', printable(name))
   const timeout = entry.value.options['timeout']
-  if (timeout !== undefined && timeout !== '0') throw new DerpanetError('COMMAND_FAILED', `option timeout of ipset ${printable(name)} is not enforced yet`)
+  if (timeout !== undefined && timeout !== '0') {
+    throw new DerpanetError('COMMAND_FAILED', `option timeout of ipset ${printable(name)} is not enforced yet`)
+  }
   return entry
 }
 

@@ -31,7 +31,8 @@ export function setLogDenied(runtime: Runtime, { value }: Of<'log-denied-set'>):
 
 /** Throws ALREADY_ENABLED, NOT_ENABLED. */
 export function setPanic(runtime: Runtime, { on }: Of<'panic-set'>): Reduced<Runtime> {
-  if (runtime.panic === on) throw on ? new DerpanetError('ALREADY_ENABLED', 'panic mode already enabled') : new DerpanetError('NOT_ENABLED', 'panic mode is not enabled')
+  if (on && runtime.panic) throw new DerpanetError('ALREADY_ENABLED', 'panic mode already enabled')
+  if (!on && !runtime.panic) throw new DerpanetError('NOT_ENABLED', 'panic mode is not enabled')
   return reduced({ ...runtime, panic: on }, '', [{ kind: on ? 'panic-enabled' : 'panic-disabled' }])
 }
 

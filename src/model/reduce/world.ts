@@ -5,9 +5,12 @@ import { zoneNamed } from '../query.ts'
 import type { NamedZone } from '../query.ts'
 import type { Entry, IpSetSettings, Position, Runtime, Settings, ZoneSettings } from '../settings.ts'
 
-export function reduced(
-  world: Runtime, name: string, events: readonly ChangeEvent[], timers: { readonly expiries?: readonly Expiry[]; readonly cancelled?: readonly string[] } = {},
-): Reduced<Runtime> {
+interface Timers {
+  readonly expiries?: readonly Expiry[]
+  readonly cancelled?: readonly string[]
+}
+
+export function reduced(world: Runtime, name: string, events: readonly ChangeEvent[], timers: Timers = {}): Reduced<Runtime> {
   return { world, name, events, expiries: timers.expiries ?? [], cancelled: timers.cancelled ?? [] }
 }
 

@@ -32,8 +32,10 @@ const elements: { readonly [Kind in RichElementKind]: ElementGrammar<Kind> } = {
 
 type Part = 'source' | 'destination' | 'log' | 'nflog' | 'audit' | ActionKind | RichElementKind
 
+const elementAttributes = Object.fromEntries(Object.entries(elements).map(([word, grammar]) => [word, grammar.attributes]))
+
 const attributesOf: Readonly<Record<Part, readonly string[]>> = {
-  ...(Object.fromEntries(Object.entries(elements).map(([word, grammar]) => [word, grammar.attributes])) as Record<RichElementKind, readonly string[]>),
+  ...(elementAttributes as Record<RichElementKind, readonly string[]>),
   source: sourceAttributes, destination: destinationAttributes, log: logAttributes, nflog: nflogAttributes, audit: [], ...actionAttributes,
 }
 
@@ -159,7 +161,8 @@ function isPart(word: string): word is Part {
 }
 
 function parseFamily(text: string): Family {
-  return text === 'ipv4' || text === 'ipv6' ? text : refuse('INVALID_RULE', `'family' attribute cannot have '${text}' value. Use 'ipv4' or 'ipv6' instead.`)
+  if (text === 'ipv4' || text === 'ipv6') return text
+  return refuse('INVALID_RULE', `'family' attribute cannot have '${text}' value. Use 'ipv4' or 'ipv6' instead.`)
 }
 
 function parsePriority(text: string): number {
