@@ -100,6 +100,8 @@ class Xdp implements XdpDataplane {
   }
 
   async prepare(next: Plan): Promise<void> {
+    // At a first start nothing of ours drops anything yet; loading the program can wait until rules are in force.
+    if (this.open === null && !this.hasPins()) return
     const open = await this.ready()
     if (open === null) return
     try {
