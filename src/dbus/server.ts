@@ -33,7 +33,7 @@ export interface BusOptions {
 export interface BusServer {
   /** Well-known names we own. May be empty: another firewall daemon or the bus policy can refuse us any. */
   readonly names: readonly string[]
-  /** Resolves with the reason when the bus goes away; the daemon must then exit with an error and be started again. */
+  /** Resolves with the reason when the bus goes away. Nothing of this server works then: stop it and start another, or exit. */
   readonly ended: Promise<Error>
   /** Gives the names back and disconnects. `ended` does not resolve then. */
   stop(): Promise<void>
@@ -46,7 +46,7 @@ function machineId(): string {
   return ''
 }
 
-/** Rejects when the bus cannot be reached. */
+/** Rejects when the bus cannot be reached, and with whatever `inForce` rejects with. */
 export async function startBus({ service, inForce, address, compat, log }: BusOptions): Promise<BusServer> {
   const face: Face = compat === 'no' ? '2.5' : compat === 'auto' ? installedFace() : compat
   const withFirewalld = compat !== 'no'

@@ -396,6 +396,36 @@ t.test('our own interface has a path, a name and JSON of its own', async (t) => 
   await t.rejects(client.call({ ...firewalld, interface: firewalldName, member: 'getDefaultZone', signature: '', body: [] }), { message: /ServiceUnknown/ }, 'firewalld is not shown')
 })
 
+t.test('no name is owned before the rules are in force', async (t) => {
+  const bus = await startPrivateBus()
+  t.teardown(bus.stop)
+  const client = await bus.client()
+  const hasOwner = async () => (await client.call({
+    destination: 'org.freedesktop.DBus', path: '/', interface: 'org.freedesktop.DBus', member: 'NameHasOwner', signature: 's', body: [firewalldName], timeoutMs: 5_000,
+  }))[0]
+  let release = (): void => {}
+  const inForce = new Promise<void>((resolve) => { release = resolve })
+  const starting = startBus({ service: fakeService(), inForce, address: bus.address, compat: '2.5', log: quiet })
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  t.equal(await hasOwner(), false)
+  release()
+  const server = await starting
+  t.teardown(() => server.stop())
+  t.strictSame(server.names, ['org.derpanet.Derpanet1', firewalldName])
+  t.equal(await hasOwner(), true)
+  const never = new Promise<void>((_resolve, reject) => { setTimeout(() => reject(new Error('no rules')), 200) })
+  await t.rejects(startBus({ service: fakeService(), inForce: never, address: bus.address, compat: '2.5', log: quiet }), { message: 'no rules' })
+})
+
+t.test('when the bus dies the server says so', async (t) => {
+  const bus = await startPrivateBus()
+  t.teardown(bus.stop)
+  const server = await startBus({ service: fakeService(), address: bus.address, compat: '2.5', log: quiet })
+  await bus.kill()
+  t.match((await server.ended).message, /bus/)
+  await server.stop()
+})
+
 t.test('a name that is taken is not fatal', async (t) => {
   const bus = await startPrivateBus()
   t.teardown(bus.stop)
