@@ -6,7 +6,7 @@ import type { Caller, FirewallService } from '../../service.ts'
 import type { Face } from '../members.ts'
 import type { ObjectKind } from '../members/firewalld.ts'
 import type { ObjectNumbers } from '../objects.ts'
-import { Body, encodeBody } from '../wire/encode.ts'
+import { encodeBody, TooBigError, type Body } from '../wire/encode.ts'
 
 /** What all handlers share. */
 export interface HandlerContext {
@@ -77,15 +77,23 @@ export async function changedQuietly(call: Call, change: Change): Promise<void> 
 
 /**
  * Encodes once per object. Settings are immutable and unchanged parts keep their identity over generations, so the
- * same entry always has the same bytes.
+ * same entry always has the same bytes. That an answer is too big is remembered too: finding out takes as long as
+ * writing it, and whoever asks again must not hold up others again.
  */
 export function memoised<Key extends object>(signature: string, valueOf: (key: Key) => unknown): (key: Key) => Body {
-  const bodies = new WeakMap<Key, Body>()
+  const bodies = new WeakMap<Key, Body | TooBigError>()
+  const encode = (key: Key): Body | TooBigError => {
+    try {
+      return encodeBody(signature, [valueOf(key)])
+    } catch (error) {
+      if (error instanceof TooBigError) return error
+      throw error
+    }
+  }
   return (key) => {
-    const known = bodies.get(key)
-    if (known !== undefined) return known
-    const body = encodeBody(signature, [valueOf(key)])
+    const body = bodies.get(key) ?? encode(key)
     bodies.set(key, body)
+    if (body instanceof TooBigError) throw body
     return body
   }
 }
