@@ -12,7 +12,7 @@ export type SetKind = 'prefix' | 'port' | 'mac' | 'user'
  * which kernel set carries it (two slots a role) is decided by the diff.
  */
 export interface PlanSet {
-  /** `[a-z0-9:._-]`, unique in the plan. */
+  /** Unique in the plan. */
   readonly role: string
   readonly kind: SetKind
   readonly family: Family | null

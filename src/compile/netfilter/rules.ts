@@ -105,6 +105,8 @@ function matchWords(match: PlanMatch, context: RuleContext): readonly string[] {
       if (match.number === 0) throw new DerpanetError('INVALID_PROTOCOL', 'protocol 0 (hopopt) cannot be matched by iptables')
       return [`-p ${numberWord(match.number, 255)}`]
     case 'icmp': {
+      // the one number that iptables reads as "every type"
+      if (context.family === 'ipv4' && match.type === 255) throw new DerpanetError('INVALID_ICMPTYPE', 'type 255 cannot be matched by iptables')
       const type = numberWord(match.type, 255) + (match.code === null ? '' : `/${numberWord(match.code, 255)}`)
       return [context.family === 'ipv4' ? `-p icmp -m icmp --icmp-type ${type}` : `-p ipv6-icmp -m icmp6 --icmpv6-type ${type}`]
     }
