@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -51,7 +52,8 @@ static void usage(FILE *to)
 {
 	fputs("derpanet-load - load, pin and attach derpanet's XDP program; prints one JSON object a line\n"
 	      "\n"
-	      "  derpanet-load load   --pin DIR [--object FILE]    load, or adopt what is pinned; switch existing links over\n"
+	      "  derpanet-load load   --pin DIR [--object FILE] [--mount]\n"
+	      "                                                    load, or adopt what is pinned; switch existing links over\n"
 	      "  derpanet-load attach --pin DIR --mode native|generic IFNAME...\n"
 	      "  derpanet-load detach --pin DIR IFNAME...          our link only; what is not attached is fine\n"
 	      "  derpanet-load status --pin DIR [--json]           program and links\n"
@@ -59,7 +61,8 @@ static void usage(FILE *to)
 	      "  derpanet-load --help\n"
 	      "\n"
 	      "DIR is an absolute path without symbolic links on a BPF file system, owned by the caller and writable by nobody else.\n"
-	      "FILE is derpanet.bpf.o beside this program unless given. Works in the network namespace it is started in.\n"
+	      "FILE is derpanet.bpf.o beside this program unless given. --mount makes and mounts DIR when it is not there yet (mode 0700).\n"
+	      "Works in the network namespace it is started in.\n"
 	      "A foreign XDP program is never replaced: attach reports \"busy\" and leaves it.\n"
 	      "\n"
 	      "Exit status: 0 done; 1 some interface refused (its line says why); 2 usage; 3 pin directory; 4 the kernel refused the program.\n", to);
@@ -163,6 +166,29 @@ static int open_pin_dir(const char *dir)
 		return -fail(EXIT_PINS, "%s: lock: %s", dir, strerror(errno));
 	}
 	return fd;
+}
+
+/* For runs without the mount unit: a BPF file system of our own at `dir`. What stands in the way, open_pin_dir() says. */
+static void mount_pin_dir(const char *dir)
+{
+	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
+	struct statfs fs;
+	struct stat st;
+	char path[64];
+	int fd;
+
+	if (dir[0] != '/')
+		return;
+	mkdir(dir, 0700);
+	fd = syscall(SYS_openat2, AT_FDCWD, dir, &how, sizeof(how));
+	if (fd < 0)
+		return;
+	if (!fstatfs(fd, &fs) && fs.f_type != BPF_FS_MAGIC && !fstat(fd, &st) && st.st_uid == geteuid()) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		if (mount("bpf", path, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700"))
+			fprintf(stderr, "mount %s: %s\n", dir, strerror(errno));
+	}
+	close(fd);
 }
 
 static bool is_ifname(const char *name)
@@ -770,6 +796,7 @@ int main(int argc, char **argv)
 {
 	const char *command = argc > 1 ? argv[1] : "", *dir = NULL, *mode = NULL, *object = NULL;
 	char **ifnames = calloc(argc + 1, sizeof(*ifnames));
+	bool mount = false;
 	int names = 0, status;
 
 	if (!strcmp(command, "--help") || !strcmp(command, "help")) {
@@ -785,6 +812,8 @@ int main(int argc, char **argv)
 			mode = argv[++i];
 		else if (!strcmp(argv[i], "--object") && more)
 			object = argv[++i];
+		else if (!strcmp(argv[i], "--mount"))
+			mount = true;
 		else if (!strcmp(argv[i], "--json"))
 			continue; /* the only format there is */
 		else if (argv[i][0] == '-')
@@ -798,6 +827,8 @@ int main(int argc, char **argv)
 	}
 	libbpf_set_print(keep_warning);
 	libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
+	if (mount && !strcmp(command, "load"))
+		mount_pin_dir(dir);
 	status = open_pin_dir(dir);
 	if (status < 0)
 		return -status;

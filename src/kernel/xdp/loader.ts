@@ -57,7 +57,7 @@ export function createLoader({ pinDir, path, object, exec }: LoaderOptions): Loa
 
   return {
     async load() {
-      const line = (await run('load', '--object', object)).find((each) => 'version' in each)
+      const line = (await run('load', '--object', object, '--mount')).find((each) => 'version' in each)
       if (line === undefined) throw new Error('derpanet-load load: no answer')
       return { version: String(line['version']), adopted: line['adopted'] === true }
     },
