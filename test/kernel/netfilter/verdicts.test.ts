@@ -107,6 +107,16 @@ for (const variant of variants) {
       await one.both('-t', 'mangle', '-D', 'INPUT', '-j', 'ACCEPT')
     })
 
+    t.test('two ACCEPTs, in filter and in security, open what we reject but not what we drop', async (t) => {
+      for (const table of ['filter', 'security']) await one.both('-t', table, '-I', 'INPUT', '1', '-j', 'ACCEPT')
+      t.same(await outcomes(one, tcp(23)), bothOpen, 'the limit of what the net can catch')
+      await one.apply({ zones: { drop: { target: 'DROP', interfaces: ['ext0'] } } })
+      for (const table of ['filter', 'security']) await one.both('-t', table, '-D', 'INPUT', '-j', 'ACCEPT')
+      for (const table of ['filter', 'security']) await one.both('-t', table, '-I', 'INPUT', '1', '-j', 'ACCEPT')
+      t.same(await outcomes(one, tcp(23)), bothDrop)
+      for (const table of ['filter', 'security']) await one.both('-t', table, '-D', 'INPUT', '-j', 'ACCEPT')
+    })
+
     t.test('each way to reject arrives at the peer', async (t) => {
       const types4 = {
         'icmp-net-unreachable': '3/0', 'icmp-host-unreachable': '3/1', 'icmp-proto-unreachable': '3/2', 'icmp-port-unreachable': '3/3',
