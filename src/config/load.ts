@@ -92,9 +92,10 @@ export async function loadConfiguration(paths: ConfigPaths, previous?: Settings,
     ipsets: named<'ipset'>(kinds.ipset),
     icmptypes: named<'icmptype'>(kinds.icmptype),
     helpers: named<'helper'>(kinds.helper),
-    lists: admin === null ? new Map() : await loadLists(loading, admin.tree),
+    lists: admin === null ? shareMap(previous?.lists, new Map()) : await loadLists(loading, admin.tree),
   }
-  loading.diagnostics.push(...checkReferences(found, loading.unreadable))
+  // Without the shipped definitions every name would be unknown.
+  if (shipped !== null) loading.diagnostics.push(...checkReferences(found, loading.unreadable))
   const diagnostics = sortDiagnostics(loading.diagnostics).map((diagnostic) => withSourceLine(loading, layers, diagnostic))
   if (hasErrors(diagnostics)) return { settings: null, diagnostics }
   return { settings: shareWhole(previous, found), diagnostics }
