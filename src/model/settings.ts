@@ -147,6 +147,8 @@ export interface MainSettings {
   readonly flushAllOnReload: boolean
   /** The face of firewalld's D-Bus interface; auto = the one the host's own firewalld clients know. */
   readonly firewalldCompat: 'auto' | '2.5' | '1.3' | 'no'
+  /** Keys of firewalld.conf without effect here, which clients of firewalld read and write (settings/firewalld-conf.ts); none = its defaults. */
+  readonly firewalld: Readonly<Record<string, string>>
 }
 
 /**
@@ -218,5 +220,5 @@ export const emptyHelper: HelperSettings = { version: '', short: '', description
 
 export const defaultMain: MainSettings = {
   defaultZone: 'public', logDenied: 'off', block: [], neverBlock: [], failsafePorts: [], xdp: 'auto', xdpInterfaces: {},
-  autoReload: false, onStop: 'keep', flushAllOnReload: true, firewalldCompat: 'auto',
+  autoReload: false, onStop: 'keep', flushAllOnReload: true, firewalldCompat: 'auto', firewalld: {},
 }

@@ -8,6 +8,12 @@ import { isName } from './names.ts'
 export const xdpModes: readonly XdpMode[] = ['auto', 'native', 'generic', 'off']
 export const logDeniedValues: readonly LogDenied[] = ['off', 'all', 'unicast', 'broadcast', 'multicast']
 
+/** The keys that no key of ours stands for; their values are judged by firewalld-conf.ts, face by face. */
+const storedConfKeys: readonly string[] = [
+  'MinimalMark', 'CleanupOnExit', 'CleanupModulesOnExit', 'Lockdown', 'IPv6_rpfilter', 'IndividualCalls', 'AutomaticHelpers', 'FirewallBackend',
+  'ReloadPolicy', 'RFC3964_IPv4', 'AllowZoneDrifting', 'NftablesFlowtable', 'NftablesCounters', 'NftablesTableOwner', 'StrictForwardPorts',
+]
+
 const defaultZoneField: ScalarField<string> = {
   shape: 'scalar', type: 's', code: 'INVALID_ZONE', yaml: 'default-zone', dbus: 'DefaultZone', runtime: 'plain', example: 'public',
   doc: 'The zone of packets that no source and no interface puts into another.',
@@ -58,5 +64,13 @@ export const mainFields: FieldTable<MainSettings> = {
   }),
   firewalldCompat: word(['auto', '2.5', '1.3', 'no'] as const, 'INVALID_VALUE', {
     yaml: 'firewalld-compat', runtime: 'no', doc: 'Which version of firewalld\'s D-Bus interface is offered, or none. auto is the one that the firewall-cmd of this host knows, 2.5 without one.',
+  }),
+  firewalld: dict({
+    yaml: 'firewalld', runtime: 'no', keys: storedConfKeys, code: 'INVALID_OPTION', example: '{FirewallBackend: iptables}',
+    doc: 'Keys of firewalld.conf that clients of firewalld read and write. They are kept and have no effect.',
+    parse: (name, value) => {
+      if (!/^[\x20-\x7e]{1,200}$/.test(value)) throw new DerpanetError('INVALID_VALUE', `${printable(name)}: '${printable(value)}'`)
+      return value
+    },
   }),
 }
