@@ -180,9 +180,11 @@ function reuse<T extends object>(loading: Loading, path: string, candidate: T | 
 }
 
 /** null when it does not exist or is wrong (reported). */
-function loadEntry<S>(loading: Loading, at: LayerTree, relative: string, kind: ObjectKind<S>, candidate: Entry<S> | undefined): Entry<S> | null {
+function loadEntry<S>(
+  loading: Loading, at: LayerTree, relative: string, kind: ObjectKind<S>, candidate: Entry<S> | undefined, overrides = false,
+): Entry<S> | null {
   const path = join(at.tree.root, relative)
-  const unchanged = candidate?.file === path ? reuse(loading, path, candidate) : null
+  const unchanged = candidate?.file === path && (candidate.overrides ?? false) === overrides ? reuse(loading, path, candidate) : null
   if (unchanged !== null) return unchanged
   const record = at.snapshot().get(relative)
   if (record !== undefined) {
@@ -208,7 +210,7 @@ function loadEntry<S>(loading: Loading, at: LayerTree, relative: string, kind: O
   const { value, positions, diagnostics } = parseSettings(path, text, kind)
   loading.diagnostics.push(...diagnostics)
   if (value === null) return null
-  const entry: Entry<S> = { value, layer: at.layer, file: path, positions }
+  const entry: Entry<S> = { value, layer: at.layer, file: path, positions, ...(overrides ? { overrides } : {}) }
   remembered.set(entry, { stamp: file.stamp, diagnostics })
   return entry
 }
@@ -249,7 +251,8 @@ function loadKind<S>(
       // An object that a higher layer replaces is not even read.
       if (listings.slice(index + 1).some((higher) => higher.names.has(name))) continue
       if (!checkedName(loading, kind.kind, join(at.tree.root, relative), name)) continue
-      const entry = loadEntry(loading, at, relative, kind, previous?.get(name))
+      const overrides = listings.slice(0, index).some((lower) => lower.names.has(name))
+      const entry = loadEntry(loading, at, relative, kind, previous?.get(name), overrides)
       if (entry !== null) found.set(name, entry)
       else loading.unreadable.add(`${kind.folder}/${name}`)
     }

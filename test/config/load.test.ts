@@ -1,5 +1,6 @@
 // The whole configuration: layers, what is shared between two loads, and mistakes that only the whole shows.
 import { rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { makeTree } from './tree.ts'
 
@@ -23,6 +24,10 @@ t.test('the same name in /etc replaces the whole object, not single keys', async
   t.equal(zone.file, tree.etc('zones/public.yaml'))
   t.strictSame(zone.value.services, [], 'nothing of the shipped file is left')
   t.equal(zone.value.forward, false, 'a file without forward means no')
+  t.equal(zone.overrides, true, 'and it is known that a shipped one is hidden')
+  t.notOk('overrides' in settings!.zones.get('drop')!)
+  rmSync(join(tree.paths.shipped, 'zones/public.yaml'))
+  t.notOk('overrides' in (await tree.load(settings)).settings!.zones.get('public')!, 'no longer, once the shipped one is gone')
   t.equal(settings!.main.value.defaultZone, 'drop')
 })
 
