@@ -1,8 +1,13 @@
 // The Plan: what the kernel should hold, in words of no particular tool. compile.ts makes it from a Firewall,
 // compile/netfilter prints it for iptables and ipset, compile/xdp turns its `early` part into map images.
+import { families } from '../model/addr.ts'
 import type { Family, Prefix } from '../model/addr.ts'
 import type { PortMatch, PortProtocol, PortRange, RejectType } from '../model/firewall.ts'
 import type { AddressList, Origin, XdpMode } from '../model/settings.ts'
+
+/** Families are words of a plan: who reads plans need not know the model. */
+export { families }
+export type { Family }
 
 /** What a set holds. Families need two sets, so `family` is null only for `port` and `mac`. */
 export type SetKind = 'prefix' | 'port' | 'mac' | 'user'

@@ -3,8 +3,8 @@
 // Chains are named by their content, so what exists under its name is right and what changed is a new chain. Sets are
 // loaded beside the live ones under another slot of their role and come into force with the chains that name them;
 // only a handful of elements, and only when nothing else changes, are edited in the live set.
-import type { Family } from '../model/addr.ts'
-import { families } from '../model/addr.ts'
+import type { Family } from '../compile/plan.ts'
+import { families } from '../compile/plan.ts'
 import type { Plan, PlanSet } from '../compile/plan.ts'
 import type { SetEdit } from '../compile/netfilter/ipset.ts'
 import { elementCount, maxElements } from '../compile/netfilter/ipset.ts'

@@ -1,5 +1,5 @@
 // What the kernel holds of ours, as the diff sees it: everything that carries our marker and nothing else.
-import type { Family } from '../model/addr.ts'
+import type { Family } from '../compile/plan.ts'
 import type { Jump, Table } from '../compile/netfilter/render.ts'
 
 export interface ObservedSet {
