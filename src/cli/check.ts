@@ -1,23 +1,19 @@
 // derpanetctl check: every mistake of a configuration, each at its place.
 import { formatDiagnostic } from '../config/diagnostic.ts'
-import type { Problem } from '../model/resolve.ts'
 import { examine, type Examined } from './offline.ts'
 import { out, outJson, type GlobalOptions } from './output.ts'
 
 /** Exit status 0 = could be enforced (warnings allowed), 1 = mistakes. */
 export async function check(options: GlobalOptions, path: string | undefined): Promise<number> {
   const examined = await examine(options, path)
-  const wanted = (file: string | undefined): boolean => examined.onlyFile === null || file === examined.onlyFile
-  const diagnostics = examined.diagnostics.filter((diagnostic) => wanted(diagnostic.file))
-  const problems = examined.problems.filter((problem) => wanted(problem.origin.file))
-  const errors = diagnostics.filter(({ severity }) => severity === 'error').length + problems.length
-  const warnings = diagnostics.length + problems.length - errors
+  const diagnostics = examined.diagnostics.filter(({ file }) => examined.onlyFile === null || file === examined.onlyFile)
+  const errors = diagnostics.filter(({ severity }) => severity === 'error').length
+  const warnings = diagnostics.length - errors
   if (options.json) {
-    outJson({ valid: errors === 0, folder: examined.etc, mistakes: [...diagnostics.map((found) => ({ ...found })), ...problems.map(problemJson)] })
+    outJson({ valid: errors === 0, folder: examined.etc, mistakes: diagnostics })
     return errors === 0 ? 0 : 1
   }
   for (const diagnostic of diagnostics) out(formatDiagnostic(diagnostic, { caret: true }))
-  for (const problem of problems) out(problemText(problem))
   out(summary(examined, errors, warnings))
   return errors === 0 ? 0 : 1
 }
@@ -35,13 +31,4 @@ function summary(examined: Examined, errors: number, warnings: number): string {
 
 function count(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? '' : 's'}`
-}
-
-function problemJson({ code, detail, origin }: Problem): object {
-  return { severity: 'error', code, file: origin.file ?? null, line: origin.position?.line ?? null, column: origin.position?.column ?? null, text: detail, subject: origin.text }
-}
-
-function problemText({ code, detail, origin }: Problem): string {
-  const place = origin.file === undefined ? origin.text : origin.position === undefined ? origin.file : `${origin.file}:${origin.position.line}:${origin.position.column}`
-  return `${place}: ${code}: ${detail}`
 }

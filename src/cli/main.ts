@@ -14,9 +14,10 @@ const usageStatus = 2
 const examples = `
 Examples:
   derpanetctl status                     is it filtering, and with what?
-  derpanetctl check && derpanetctl reload   the safe way to change a configuration
+  derpanetctl check && derpanetctl reload
+                                         the safe way to change a configuration
   derpanetctl check ./new-config         check a folder before it goes to /etc/derpanet; needs no root
-  derpanetctl plan | less                what would be programmed, and which line of which file says so
+  derpanetctl plan | less                what would be programmed, rule by rule, and its counters' names
   derpanetctl zones public               what zone public lets in, now
   derpanetctl counters --json            packets and bytes by rule, for programs
 

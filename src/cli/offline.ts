@@ -1,5 +1,5 @@
 // Reads a configuration as the daemon would, without a daemon and without root.
-import { existsSync, realpathSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve as absolute } from 'node:path'
 import { DerpanetError, printable } from '../errors.ts'
 import { loadConfiguration } from '../config/load.ts'
@@ -16,9 +16,11 @@ export interface Examined {
   readonly onlyFile: string | null
   readonly settings: Settings | null
   readonly firewall: Firewall | null
+  /**
+   * Mistakes in the files, and in how things fit together (those are looked for only when the files have none), and
+   * warnings of both.
+   */
   readonly diagnostics: readonly Diagnostic[]
-  /** Mistakes in how things fit together; none are looked for while `diagnostics` has errors. */
-  readonly problems: readonly Problem[]
 }
 
 const kindFolders: ReadonlySet<string> = new Set(['zones', 'policies', 'services', 'ipsets', 'icmptypes', 'helpers', 'lists'])
@@ -29,9 +31,19 @@ export async function examine(options: GlobalOptions, path: string | undefined):
   const shipped = options.libDir ?? shippedFolder(options.root ?? '', realpathSync(process.argv[1] ?? '.'))
   if (!existsSync(shipped)) throw new DerpanetError('INVALID_DIRECTORY', `${printable(shipped)}: the shipped definitions are not there (--lib-dir)`)
   const { settings, diagnostics } = await loadConfiguration({ etc, vendor: null, shipped })
-  if (settings === null) return { etc, onlyFile, settings, firewall: null, diagnostics, problems: [] }
-  const { firewall, problems } = resolve({ settings, panic: false })
-  return { etc, onlyFile, settings, firewall, diagnostics, problems }
+  if (settings === null) return { etc, onlyFile, settings, firewall: null, diagnostics }
+  const { firewall, problems, warnings } = resolve({ settings, panic: false })
+  const found = [...problems.map((problem) => asDiagnostic('error', problem)), ...warnings.map((problem) => asDiagnostic('warning', problem))]
+  return { etc, onlyFile, settings, firewall, diagnostics: [...diagnostics, ...found] }
+}
+
+/** What no file says (a default) is shown at the place of its subject's name. */
+function asDiagnostic(severity: Diagnostic['severity'], { code, detail, origin }: Problem): Diagnostic {
+  const { file, position } = origin
+  if (file === undefined) return { severity, code, file: origin.text, line: 1, column: 1, text: detail }
+  const { line, column } = position ?? { line: 1, column: 1 }
+  const sourceLine = position === undefined ? undefined : readFileSync(file, 'utf8').split('\n')[line - 1]
+  return { severity, code, file, line, column, text: detail, ...(sourceLine === undefined ? {} : { sourceLine }) }
 }
 
 function findFolder(options: GlobalOptions, path: string | undefined): { etc: string; onlyFile: string | null } {
