@@ -12,12 +12,13 @@ interface Ran {
   readonly stderr: string
 }
 
-/** As user nobody when this is root: nothing offline may need more. */
+/** As user nobody when this is root: nothing offline may need more. A clean environment also keeps tap's hooks out. */
 function ctl(t: Test, ...args: string[]): Promise<Ran> {
-  const base = ['--import', 'tsx', join(repository, 'src/cli/main.ts'), '--lib-dir', join(repository, 'etc/lib'), ...args]
+  const environment = ['-i', `PATH=${process.env['PATH'] ?? ''}`, 'TSX_DISABLE_CACHE=1', 'COLUMNS=120']
+  const nobody = process.getuid?.() === 0 ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] : []
+  const command = [process.execPath, '--import', 'tsx', join(repository, 'src/cli/main.ts'), '--lib-dir', join(repository, 'etc/lib'), ...args]
   return new Promise((resolve) => {
-    const nobody = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
-    execFile(process.execPath, base, { ...nobody, cwd: repository, env: { PATH: process.env['PATH'], TSX_DISABLE_CACHE: '1', COLUMNS: '120' } }, (error, stdout, stderr) => {
+    execFile('env', [...environment, ...nobody, ...command], { cwd: repository }, (error, stdout, stderr) => {
       const status = error === null ? 0 : Number((error as { code?: unknown }).code ?? 255)
       t.notMatch(stderr, /\n {4}at /, 'no stack trace')
       resolve({ status, stdout, stderr })
