@@ -1,5 +1,8 @@
 // `npm run demo`: the real derpanetd on a private host, real packets, the real firewall-cmd and busctl, and a table of what
 // passed and what was dropped, where and by which line of which file. Ends 0 only if every row came out as it should.
+import { cp, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { resolve as resolveRuntime } from '../../src/model/resolve.ts'
 import { loadConfiguration } from '../../src/config/load.ts'
 import type { Origin } from '../../src/model/settings.ts'
@@ -10,7 +13,7 @@ import type { Agent, Probe } from '../support/agent.ts'
 import { addrOf, buildFrame, buildPacket, readFrame, tcpFlags } from '../support/frame.ts'
 import { createRandom } from '../support/random.ts'
 import { parsePrefix } from '../../src/model/addr.ts'
-import { join } from 'node:path'
+import { blockListRule, neverBlockRule } from '../../src/model/stages.ts'
 
 interface Line {
   readonly what: string
@@ -24,16 +27,24 @@ interface Line {
 }
 
 const lines: Line[] = []
+const widths = { what: 42, packet: 46, result: 22, stage: 8 } as const
+
+function cell(text: string, width: number): string {
+  return (text.length > width ? `${text.slice(0, width - 1)}…` : text).padEnd(width)
+}
 const { firewall, outside: out, inside } = addresses
 
 function record(line: Line): void {
   lines.push(line)
-  const cells = [line.ok ? ' ok ' : 'FAIL', line.what.padEnd(47), line.packet.padEnd(44), line.result.padEnd(22), line.stage.padEnd(8), line.rule]
-  console.log(cells.join(' ').trimEnd())
+  const { what, packet, result, stage } = widths
+  const cells = [line.ok ? ' ok ' : 'FAIL', cell(line.what, what), cell(line.packet, packet), cell(line.result, result), cell(line.stage, stage)]
+  console.log([...cells, line.ok ? cell(line.rule, 90).trimEnd() : line.rule].join(' ').trimEnd())
 }
 
 function heading(text: string): void {
   console.log(`\n${text}`)
+  const { what, packet, result, stage } = widths
+  console.log(`     ${cell('what', what)} ${cell('packet or command', packet)} ${cell('result', result)} ${cell('stage', stage)} decided by`)
 }
 
 /** Rule id → where it was written. */
@@ -46,12 +57,19 @@ class Demo {
 
   /** The configuration as the daemon reads it, for file and line of every rule. */
   async readOrigins(): Promise<void> {
-    const etc = this.demo.host.path('/etc/derpanet')
-    const { settings } = await loadConfiguration({ etc, vendor: null, shipped: join(repository, 'dist/lib') })
+    // a copy, because /proc/PID/root is a symlink that leads out of the tree for everybody but the kernel
+    const copy = await mkdtemp(join(tmpdir(), 'derpanet-demo-'))
+    await cp(this.demo.host.path('/etc/derpanet'), join(copy, 'etc/derpanet'), { recursive: true })
+    const { settings } = await loadConfiguration({ etc: join(copy, 'etc/derpanet'), vendor: null, shipped: join(repository, 'dist/lib') })
+    await rm(copy, { recursive: true })
     const resolved = settings === null ? null : resolveRuntime({ settings, panic: false }).firewall
     if (resolved === null) throw new Error('the demo\'s own configuration is broken: derpanetctl check tells where')
     const rules = [...resolved.zones.values()].flatMap((zone) => [...zone.rules, zone.forwardRule])
-    this.origins = new Map(rules.map(({ id, origin }) => [id, origin]))
+    this.origins = new Map([
+      ...rules.map(({ id, origin }) => [id, origin] as const),
+      ...resolved.neverBlock.map(({ prefix, origin }) => [neverBlockRule(prefix), origin] as const),
+      ...resolved.blockLists.map(({ name, file }) => [blockListRule(name), { layer: 'admin', file, text: name }] as const),
+    ])
   }
 
   /** What `work` made count: the rules that decided, and whether the ruleset (or else XDP) did. */
@@ -120,11 +138,11 @@ class Demo {
     record({ what, packet: `tcp ${source} → port 22`, result: plain(found.result), stage: found.stage, rule: found.rule, ok: found.result === want && found.stage === stage })
   }
 
-  async command(what: string, argv: readonly string[], status: number, prints: RegExp): Promise<void> {
+  async command(what: string, argv: readonly string[], status: number, prints: RegExp, shown = argv.join(' ')): Promise<void> {
     const ran = await this.demo.host.firewall.run(argv)
     const said = `${ran.stdout}${ran.stderr}`.trim()
     const ok = ran.status === status && prints.test(said)
-    record({ what, packet: argv.join(' '), result: (said.split('\n')[0] ?? '').slice(0, 60), stage: `exit ${ran.status}`, rule: ok ? '' : said, ok })
+    record({ what, packet: shown, result: said.split('\n')[0] ?? '', stage: `exit ${ran.status}`, rule: ok ? '' : said, ok })
   }
 }
 
@@ -181,7 +199,8 @@ async function show(demo: Demo): Promise<void> {
   await demo.command('active zones', ['firewall-cmd', '--get-active-zones'], 0, /public[\s\S]*ext0/)
   await demo.command('add a port', ['firewall-cmd', '--add-port=9000/tcp'], 0, /success/)
   await demo.packet('it is open', { kind: 'tcp', host: firewall.ext4, port: 9000 }, /^open/, 'ruleset')
-  await demo.command('add a rich rule', ['firewall-cmd', `--add-rich-rule=rule family="ipv4" source address="${out.second4}" service name="ssh" drop`], 0, /success/)
+  await demo.command('add a rich rule', ['firewall-cmd', `--add-rich-rule=rule family="ipv4" source address="${out.second4}" service name="ssh" drop`], 0, /success/,
+    `firewall-cmd --add-rich-rule='rule … ${out.second4} … drop'`)
   await demo.packet('it drops whom it names', { kind: 'tcp', host: firewall.ext4, port: 22, src: out.second4 }, /^drop$/, 'ruleset')
   await demo.packet('and nobody else', { kind: 'tcp', host: firewall.ext4, port: 22 }, /^open/, 'ruleset')
   await demo.command('a service that does not exist', ['firewall-cmd', '--add-service=nonesuch'], 101, /INVALID_SERVICE/)
@@ -189,8 +208,8 @@ async function show(demo: Demo): Promise<void> {
   await demo.packet('nothing comes in', { kind: 'tcp', host: firewall.ext4, port: 22 }, /^drop$/, 'XDP')
   await demo.command('panic off', ['firewall-cmd', '--panic-off'], 0, /success/)
   const { name, path } = { name: 'org.fedoraproject.FirewallD1', path: '/org/fedoraproject/FirewallD1' }
-  await demo.command('ask over D-Bus', ['busctl', 'call', name, path, `${name}.zone`, 'queryPort', 'sss', 'public', '9000', 'tcp'], 0, /^b true$/)
-  await demo.command('introspect', ['busctl', 'introspect', name, path, `${name}.zone`], 0, /addRichRule/)
+  await demo.command('ask over D-Bus', ['busctl', 'call', name, path, `${name}.zone`, 'queryPort', 'sss', 'public', '9000', 'tcp'], 0, /^b true$/, 'busctl call … queryPort sss public 9000 tcp')
+  await demo.command('introspect', ['busctl', 'introspect', name, path, `${name}.zone`], 0, /addRichRule/, 'busctl introspect …')
 
   heading('Reload, and a broken file')
   const connection = await demo.outside.hold(firewall.ext4, 22)

@@ -1,6 +1,6 @@
 // The host of demo and playground: a private host with servers on all sides, the demo's configuration with a list of
 // 100,000 lines, a Docker and libvirt desktop's rules already there, and the real derpanetd.
-import { readdir, readFile, writeFile, mkdir, cp } from 'node:fs/promises'
+import { readFile, writeFile, mkdir, cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { installConfiguration } from '../support/daemon.ts'
 import { createPrivateHost, repository, type PrivateHost } from '../support/private-host.ts'
@@ -38,23 +38,26 @@ export async function createDemoHost(name: string): Promise<DemoHost> {
   return { host, list }
 }
 
-const fixtures = join(repository, 'test/netns/fixtures')
+const fixture = join(repository, 'test/netns/fixtures/docker-libvirt-desktop.restore')
 
 /** Loads a Docker and libvirt desktop's rules into the host's iptables, as found on a real machine. */
 export async function loadForeignRules(host: PrivateHost): Promise<void> {
-  for (const file of (await readdir(fixtures)).sort()) {
-    const tool = /restore4|[^6]tables|\.rules4/.test(file) && !/6/.test(file) ? 'iptables-restore' : 'ip6tables-restore'
-    await host.firewall.ok([tool], { input: await readFile(join(fixtures, file), 'utf8') })
-  }
+  await host.firewall.ok(['iptables-restore'], { input: await readFile(fixture, 'utf8') })
 }
 
-/** Every rule that is not ours, as text; counters left out. Empty tables count as absent: looking at one creates it. */
+/**
+ * Every rule and set that is not ours, as text, without counters. A table that holds nothing but empty built-in chains counts as
+ * absent: with the nft variant it comes into being by being looked at.
+ */
 export async function foreignRules(host: PrivateHost): Promise<string> {
   const saved: string[] = []
-  for (const tool of ['iptables-save', 'ip6tables-save', 'ebtables-save', 'ipset']) {
-    const text = await host.firewall.ok(tool === 'ipset' ? ['ipset', 'save'] : [tool])
-    const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#') && !/DERPA_|derpa-/.test(line))
-    saved.push(`${tool}\n${lines.map((line) => line.replace(/\[\d+:\d+\]/, '')).join('\n')}`)
+  for (const tool of ['iptables-save', 'ip6tables-save', 'ebtables-save']) {
+    for (const table of (await host.firewall.ok([tool])).split(/^(?=\*)/m)) {
+      const lines = table.split('\n').filter((line) => line !== '' && !line.startsWith('#') && !/DERPA_|derpa-/.test(line))
+        .map((line) => line.replace(/\[\d+:\d+\]/, ''))
+      if (lines.some((line) => line.startsWith('-A') || /^:\S+ (-|DROP)/.test(line))) saved.push(`${tool}\n${lines.join('\n')}`)
+    }
   }
-  return saved.join('\n\n')
+  const sets = (await host.firewall.ok(['ipset', 'save'])).split('\n').filter((line) => line !== '' && !line.includes('derpa-'))
+  return [...saved, ['ipset', ...sets].join('\n')].join('\n\n')
 }

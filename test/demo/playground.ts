@@ -46,8 +46,8 @@ try() {
   await writeFile(host.path('/run/playground.rc'), rc)
   const terminal = process.stdin.isTTY
   if (terminal) console.log(welcome)
-  const [file = '', ...args] = [...host.firewall.prefix, 'bash', '--noprofile', ...(terminal ? ['--rcfile', '/run/playground.rc', '-i'] : ['-c', '. /run/playground.rc; . /dev/stdin'])]
-  const shell = spawn(file, args, { stdio: 'inherit', cwd: '/', env: { ...process.env, LC_ALL: 'C.UTF-8' } })
+  const [file = '', ...args] = [...host.firewall.prefix, 'bash', '--noprofile', ...(terminal ? ['--rcfile', '/run/playground.rc', '-i'] : ['-s'])]
+  const shell = spawn(file, args, { stdio: 'inherit', cwd: '/', env: { ...process.env, LC_ALL: 'C.UTF-8', ...(terminal ? {} : { BASH_ENV: '/run/playground.rc' }) } })
   const [status] = await once(shell, 'exit') as [number | null]
   process.exitCode = status ?? 1
 } finally {
