@@ -103,6 +103,9 @@ const optionTable = {
   'log-level': { type: 'string' }, help: { type: 'boolean', short: 'h' }, version: { type: 'boolean', short: 'V' },
 } as const
 
+/** For the manual's test. */
+export const optionNames: readonly string[] = Object.keys(optionTable)
+
 function parse(args: readonly string[]): ReturnType<typeof parseArgs<{ options: typeof optionTable; args: string[]; strict: true; allowPositionals: false }>> {
   try {
     return parseArgs({ args: [...args], options: optionTable, strict: true, allowPositionals: false })

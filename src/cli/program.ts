@@ -1,0 +1,57 @@
+// The verbs and options of derpanetctl, with their help.
+import { Command, Option } from 'commander'
+import { version } from '../version.ts'
+import { check } from './check.ts'
+import { counters } from './counters.ts'
+import type { GlobalOptions } from './output.ts'
+import { plan } from './plan.ts'
+import { reload } from './reload.ts'
+import { status } from './status.ts'
+import { zones } from './zones.ts'
+
+const examples = `
+Examples:
+  derpanetctl status                     is it filtering, and with what?
+  derpanetctl check && derpanetctl reload
+                                         the safe way to change a configuration
+  derpanetctl check ./new-config         check a folder before it goes to /etc/derpanet; needs no root
+  derpanetctl plan | less                what would be programmed, rule by rule, and its counters' names
+  derpanetctl zones public               what zone public lets in, now
+  derpanetctl counters --json            packets and bytes by rule, for programs
+
+Exit status: 0 done; 1 check or plan found mistakes; 2 wrong usage; otherwise firewalld's numbers, of which
+251 running but the configuration is broken, 252 derpanetd is not running, 253 not authorized.
+
+Files: /etc/derpanet/derpanet.yaml, zones/NAME.yaml, services/NAME.yaml, ipsets/NAME.yaml, lists/NAME.list
+       shipped definitions are in /usr/lib/derpanet. See derpanetctl(1), derpanetd(8).
+`
+
+/** `done` gets the exit status of the verb that ran. Usage errors, help and version are thrown as CommanderError. */
+export function createProgram(done: (status: number) => void): Command {
+  const program = new Command('derpanetctl')
+    .description('Show, check and reload the derpanet firewall.')
+    .version(`derpanetctl ${version}`, '-V, --version')
+    .option('--json', 'write JSON instead of text')
+    .addOption(new Option('--root <dir>', 'files are below this folder'))
+    .option('--config-dir <dir>', 'configuration to look at (/etc/derpanet)')
+    .option('--lib-dir <dir>', 'shipped definitions (/usr/lib/derpanet)')
+    .option('--bus <address>', 'D-Bus address of the daemon (the system bus)')
+    .addHelpText('after', examples)
+    .helpCommand(false)
+    .showHelpAfterError('(derpanetctl --help shows every verb)')
+    .exitOverride()
+  const verb = (run: (options: GlobalOptions & Readonly<Record<string, unknown>>, ...args: (string | undefined)[]) => Promise<number>) =>
+    async (...args: unknown[]): Promise<void> => {
+      const command = args.at(-1) as Command
+      done(await run(command.optsWithGlobals(), ...args.slice(0, -2) as (string | undefined)[]))
+    }
+  const add = (usage: string, text: string): Command => program.command(usage).description(text).option('--json', 'write JSON instead of text').exitOverride()
+
+  add('status', 'state, generation, dataplanes and why, pending changes, problems').action(verb((options) => status(options)))
+  add('zones [zone]', 'zones in force: bindings and what they let in').option('-a, --all', 'also zones that nothing is bound to').action(verb((options, zone) => zones(options, zone, options['all'] === true)))
+  add('counters', 'packets and bytes by rule').option('-a, --all', 'also rules that never decided').action(verb((options) => counters(options, options['all'] === true)))
+  add('reload', 'read the files and enforce them; on a mistake nothing changes').action(verb((options) => reload(options)))
+  add('check [path]', 'find every mistake in a configuration folder or file; offline, without root').action(verb((options, path) => check(options, path)))
+  add('plan [path]', 'what would be programmed from the files; offline, without root').action(verb((options, path) => plan(options, path)))
+  return program
+}
