@@ -140,17 +140,38 @@ static void make_path(char path[PATH_BYTES], const char *format, ...)
 
 /* ---- pins -------------------------------------------------------------------------------------------------------- */
 
+/* Opens a directory by an absolute path without symbolic links in it. -1 with errno; ELOOP or ENOTDIR where there is a link. */
+static int open_without_links(const char *dir)
+{
+	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
+	char path[PATH_BYTES], *rest = path, *name;
+	int fd = syscall(SYS_openat2, AT_FDCWD, dir, &how, sizeof(how)), next;
+
+	/* systemd-nspawn and older container run times answer ENOSYS; then one component after the other */
+	if (fd >= 0 || (errno != ENOSYS && errno != EPERM))
+		return fd;
+	snprintf(path, sizeof(path), "%s", dir);
+	fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	while (fd >= 0 && (name = strsep(&rest, "/"))) {
+		if (!*name)
+			continue;
+		next = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		close(fd);
+		fd = next;
+	}
+	return fd;
+}
+
 /* Opens an absolute directory, refusing symbolic links anywhere in it, and anything a stranger could have prepared. */
 static int open_pin_dir(const char *dir)
 {
-	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
 	struct statfs fs;
 	struct stat st;
 	int fd;
 
 	if (dir[0] != '/' || strlen(dir) > 200)
 		return -fail(EXIT_PINS, "%s: must be an absolute path of at most 200 characters", dir);
-	fd = syscall(SYS_openat2, AT_FDCWD, dir, &how, sizeof(how));
+	fd = open_without_links(dir);
 	if (fd < 0)
 		return -fail(EXIT_PINS, errno == ELOOP ? "%s: has a symbolic link in it" : "%s: %s", dir, strerror(errno));
 	if (fstatfs(fd, &fs) || fs.f_type != BPF_FS_MAGIC) {
@@ -171,7 +192,6 @@ static int open_pin_dir(const char *dir)
 /* For runs without the mount unit: a BPF file system of our own at `dir`. What stands in the way, open_pin_dir() says. */
 static void mount_pin_dir(const char *dir)
 {
-	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
 	struct statfs fs;
 	struct stat st;
 	char path[64];
@@ -180,7 +200,7 @@ static void mount_pin_dir(const char *dir)
 	if (dir[0] != '/')
 		return;
 	mkdir(dir, 0700);
-	fd = syscall(SYS_openat2, AT_FDCWD, dir, &how, sizeof(how));
+	fd = open_without_links(dir);
 	if (fd < 0)
 		return;
 	if (!fstatfs(fd, &fs) && fs.f_type != BPF_FS_MAGIC && !fstat(fd, &st) && st.st_uid == geteuid()) {

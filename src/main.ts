@@ -10,7 +10,6 @@ import { watchFolders } from './config/watch.ts'
 import { writeMainKey } from './config/write.ts'
 import { hostAddresses } from './host/addresses.ts'
 import { watchLinks } from './host/links.ts'
-import { ensureBpffs } from './kernel/bpffs.ts'
 import { createExec } from './kernel/exec.ts'
 import { createNetfilter } from './kernel/netfilter/netfilter.ts'
 import { createXdp, type XdpDataplane } from './kernel/xdp/xdp.ts'
@@ -38,7 +37,7 @@ async function main(): Promise<void> {
   endOnBugs(log)
   if (!(await isOnlyOne())) end(exitStatus.second, 'another derpanetd runs in this network namespace')
   for (const folder of [options.paths.run, options.paths.state]) mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const dataplanes = await createDataplanes(options, log)
+  const dataplanes = createDataplanes(options, log)
   if (options.action === 'purge') return purge(dataplanes.all, log)
   await run(options, dataplanes, log)
 }
@@ -57,10 +56,8 @@ interface Dataplanes {
   readonly xdp: XdpDataplane
 }
 
-async function createDataplanes({ paths, variant, xdp: xdpMode }: CommandLine, log: Log): Promise<Dataplanes> {
+function createDataplanes({ paths, variant, xdp: xdpMode }: CommandLine, log: Log): Dataplanes {
   const exec = createExec()
-  const reason = xdpMode === 'off' ? null : await ensureBpffs(paths.pins, exec)
-  if (reason !== null) log.warn({ reason }, 'no BPF file system for XDP')
   const netfilter = createNetfilter({ exec, stateDir: paths.run, log: (message, fields) => log.debug(fields ?? {}, message), ...(variant === null ? {} : { variant }) })
   const xdp = createXdp({ pinDir: paths.pins, loader: paths.loader, object: paths.object, exec, log, mode: xdpMode })
   return { all: [netfilter, xdp], xdp }
