@@ -1,6 +1,7 @@
 // Settings: what a person wrote, checked and in canonical text, not yet resolved. One `Settings` is one whole
 // configuration; the daemon holds two of them (permanent and runtime). The rows that describe each key
 // (YAML name, D-Bus name, codec, manual text) are in src/settings.
+import type { DirectSettings, LockdownSettings } from './direct.ts'
 
 /** Where a thing was written. Lines and columns are 1-based. `runtime` things have no file. */
 export interface Position {
@@ -189,6 +190,10 @@ export interface Settings {
   readonly icmptypes: ReadonlyMap<string, Entry<IcmpTypeSettings>>
   readonly helpers: ReadonlyMap<string, Entry<HelperSettings>>
   readonly lists: ReadonlyMap<string, AddressList>
+  /** Absent = nothing. */
+  readonly direct?: Entry<DirectSettings>
+  /** Absent = the program's default: only root may change the firewall while lockdown is on. */
+  readonly lockdown?: Entry<LockdownSettings>
 }
 
 /** The runtime world: settings in force plus what exists only at runtime. */
@@ -197,6 +202,8 @@ export interface Runtime {
   readonly panic: boolean
   /** Interfaces that were put into "the default zone" without naming it: they follow when it changes. Absent = none. */
   readonly defaultBound?: ReadonlySet<string>
+  /** For tests of the interface only: what is not enforced yet is accepted and does nothing. */
+  readonly acceptUnenforced?: true
 }
 
 export const emptyZone: ZoneSettings = {
