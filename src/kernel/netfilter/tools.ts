@@ -36,7 +36,8 @@ export async function saveTables(
   exec: Exec, tools: Tools, only?: Readonly<Record<Family, readonly string[]>>,
 ): Promise<Readonly<Record<Family, string>>> {
   const [ipv4, ipv6] = await Promise.all(families.map(async (family) => {
-    if (only === undefined) return (await execOk(exec, { command: tools.save[family], args: ['-c'] })).stdout
+    // A process costs more than the text of a table; only a table with very many foreign rules is worth leaving out.
+    if (only === undefined || only[family].length > 2) return (await execOk(exec, { command: tools.save[family], args: ['-c'] })).stdout
     const texts: string[] = []
     for (const table of only[family]) texts.push((await execOk(exec, { command: tools.save[family], args: ['-c', '-t', table] })).stdout)
     return texts.join('')
