@@ -189,7 +189,23 @@ static int open_pin_dir(const char *dir)
 	return fd;
 }
 
-/* For runs without the mount unit: a BPF file system of our own at `dir`. What stands in the way, open_pin_dir() says. */
+static bool is_empty(int fd)
+{
+	DIR *open = fdopendir(dup(fd));
+	struct dirent *entry;
+	bool empty = open;
+
+	while (open && empty && (entry = readdir(open)))
+		empty = !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..");
+	if (open)
+		closedir(open);
+	return empty;
+}
+
+/*
+ * For runs without the mount unit: a BPF file system of our own at `dir`, which must be an empty directory of ours.
+ * What stands in the way, open_pin_dir() says.
+ */
 static void mount_pin_dir(const char *dir)
 {
 	struct statfs fs;
@@ -203,7 +219,7 @@ static void mount_pin_dir(const char *dir)
 	fd = open_without_links(dir);
 	if (fd < 0)
 		return;
-	if (!fstatfs(fd, &fs) && fs.f_type != BPF_FS_MAGIC && !fstat(fd, &st) && st.st_uid == geteuid()) {
+	if (!fstatfs(fd, &fs) && fs.f_type != BPF_FS_MAGIC && !fstat(fd, &st) && st.st_uid == geteuid() && is_empty(fd)) {
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 		if (mount("bpf", path, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700"))
 			fprintf(stderr, "mount %s: %s\n", dir, strerror(errno));

@@ -230,7 +230,7 @@ class Xdp implements XdpDataplane {
   }
 
   private hasPins(): boolean {
-    return existsSync(this.options.pinDir) && readdirSync(this.options.pinDir).some((name) => /^(v\d+-|links$)/.test(name))
+    return existsSync(this.options.pinDir) && readdirSync(this.options.pinDir).some((name) => /^(v\d+-[0-9a-f]{16}|links)$/.test(name))
   }
 
   private startPolling(): void {
