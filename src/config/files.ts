@@ -115,6 +115,41 @@ export function listFolder(tree: FileTree, folder: string, extension: string): L
   return { names: names.sort(), diagnostics }
 }
 
+/**
+ * Paths below a folder of the tree of files `NAME.extension`, without the extension, in firewalld's way: everything else
+ * is nobody's business. Folders are looked into only when `nested`.
+ */
+export function listNested(tree: FileTree, folder: string, extension: string, nested: boolean): Listing {
+  const names: string[] = []
+  const diagnostics: Diagnostic[] = []
+  const look = (below: string, depth: number): void => {
+    const path = join(tree.root, folder, below)
+    try {
+      const real = resolveInside(tree, path)
+      if (real === null) return
+      if (typeof real !== 'string') {
+        diagnostics.push(real.trouble)
+        return
+      }
+      const writable = writableByOthers(tree, statSync(real))
+      if (writable !== null) diagnostics.push(fileDiagnostic(path, 'INVALID_DIRECTORY', writable))
+      for (const entry of readdirSync(real, { withFileTypes: true })) {
+        const name = below === '' ? entry.name : `${below}/${entry.name}`
+        if (passedOver.test(entry.name)) continue
+        if (entry.isDirectory()) {
+          if (nested && depth < maxFolderDepth) look(name, depth + 1)
+        } else if (entry.name.endsWith(`.${extension}`)) names.push(name.slice(0, -extension.length - 1))
+      }
+    } catch (error) {
+      diagnostics.push(fileDiagnostic(path, 'INVALID_DIRECTORY', `cannot be read: ${errnoOf(error)}`))
+    }
+  }
+  look('', 0)
+  return { names: names.sort(), diagnostics }
+}
+
+const maxFolderDepth = 8
+
 export interface OpenFile {
   /** As given, for diagnostics. */
   readonly path: string
