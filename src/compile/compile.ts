@@ -43,6 +43,7 @@ export function compile(firewall: Firewall): Plan {
       ? []
       : [{ name: binding.interface.name, wildcard: binding.interface.wildcard, zone: binding.zone }])),
     defaultZone: firewall.defaultZone,
+    ...(firewall.xdp === undefined ? {} : { xdp: firewall.xdp }),
   }
 }
 

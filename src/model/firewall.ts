@@ -1,6 +1,6 @@
 // The Firewall: the whole resolved configuration, immutable. Every name is looked up, every rule is in the order in
 // which it decides. Three interpreters read it: the oracle (model/oracle.ts), the ruleset and the XDP program.
-import type { AddressList, LogDenied, Origin, ZoneTarget } from './settings.ts'
+import type { AddressList, LogDenied, Origin, XdpMode, ZoneTarget } from './settings.ts'
 import type { Family, Prefix } from './addr.ts'
 
 /** Inclusive, 0–65535, first ≤ last. */
@@ -128,4 +128,6 @@ export interface Firewall {
   readonly failsafePorts: readonly PortMatch[]
   readonly panic: boolean
   readonly logDenied: LogDenied
+  /** Where XDP may go; decides no packet. Absent = auto everywhere. */
+  readonly xdp?: { readonly mode: XdpMode; readonly interfaces: Readonly<Record<string, XdpMode>> }
 }

@@ -57,6 +57,7 @@ export function resolve(runtime: Runtime): Resolved {
     failsafePorts: failsafePorts(settings.main, problems),
     panic,
     logDenied: main.logDenied,
+    xdp: { mode: main.xdp, interfaces: main.xdpInterfaces },
   }
   return {
     firewall: problems.found.length === 0 ? firewall : null,
