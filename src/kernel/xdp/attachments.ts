@@ -81,9 +81,9 @@ export class Attachments {
       const obstacle = whyNot(link, links)
       const keeps = isOn && obstacle === 'down' // what was attached stays when the link goes down for a while
       if (obstacle !== null && !keeps) {
-        // ports, loopback and the like are not worth a line unless somebody asked for them by name
-        if (obstacle === 'down' || wanted === 'native' || wanted === 'generic') {
-          outcomes.set(link.name, { ifindex: link.ifindex, wanted: obstacle === 'loopback' ? 'auto' : wanted, attached: null, reason: obstacle })
+        // ports, loopback and the like are not worth a line unless somebody named them in the configuration
+        if (obstacle === 'down' || plan.xdp?.interfaces[link.name] !== undefined) {
+          outcomes.set(link.name, { ifindex: link.ifindex, wanted, attached: null, reason: obstacle })
         }
       } else if (mode === null) {
         outcomes.set(link.name, { ifindex: link.ifindex, wanted, attached: null, reason: 'xdp: off' })
