@@ -37,7 +37,7 @@ export function checkReferences(settings: Settings, unreadable: ReadonlySet<stri
     }
   }
   const { main } = settings
-  const names = (folder: Exclude<keyof Settings, 'main'>): Names => new Names(folder, settings[folder], unreadable)
+  const names = (folder: Exclude<keyof Settings, 'main' | 'direct' | 'lockdown'>): Names => new Names(folder, settings[folder], unreadable)
   const zones = names('zones')
   const services = names('services')
   const ipsets = names('ipsets')

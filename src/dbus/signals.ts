@@ -1,8 +1,10 @@
 // What happened → the signals clients wait for. Values are the caller's own spelling; names are real.
-import type { ChangeEvent } from '../model/change.ts'
+import type { AsWritten, ChangeEvent } from '../model/change.ts'
+import type { LockdownSettings } from '../model/direct.ts'
 import type { ServiceEvent } from '../service.ts'
-import { encodePartial } from '../settings/dict.ts'
-import { fieldRows } from '../settings/field.ts'
+import { encodePartial, fieldSignature, type BusDict, type BusValue } from '../settings/dict.ts'
+import { fieldRows, type FieldTable } from '../settings/field.ts'
+import { policyFields } from '../settings/policy.ts'
 import { zoneFields } from '../settings/zone.ts'
 import type { HandlerContext } from './handlers/handler.ts'
 import { derpanetName, derpanetPath } from './members/derpanet.ts'
@@ -19,6 +21,8 @@ export interface Signal {
 }
 
 const nouns: ReadonlyMap<string, string> = new Map(fieldRows(zoneFields).flatMap(([key, { noun }]) => (noun === undefined ? [] : [[key, noun]])))
+
+const whitelistNouns: Readonly<Record<keyof LockdownSettings, string>> = { commands: 'Command', contexts: 'Context', users: 'User', uids: 'Uid' }
 
 /** Order in which firewalld tells of its objects after a reload. */
 const reloadOrder: readonly (readonly [ObjectKind, string])[] = [
@@ -73,14 +77,32 @@ export class SignalMaker {
       case 'source-added': return [this.make('zone', 'SourceAdded', [event.zone, event.source])]
       case 'source-removed': return [this.make('zone', 'SourceRemoved', [event.zone, event.source])]
       case 'source-changed': return [this.make('zone', 'ZoneOfSourceChanged', [event.zone, event.source])]
-      case 'zone-updated': return [this.make('zone', 'ZoneUpdated', [event.zone, encodePartial(zoneFields, event.settings, this.table.face)])]
+      case 'zone-updated': return [this.make('zone', 'ZoneUpdated', [event.zone, this.dict(zoneFields, event.settings, event.asWritten)])]
+      case 'policy-updated': return [this.make('policy', 'PolicyUpdated', [event.policy, this.dict(policyFields, event.settings, event.asWritten)])]
       case 'ipset-entry-added': return [this.make('ipset', 'EntryAdded', [event.ipset, event.entry])]
       case 'ipset-entry-removed': return [this.make('ipset', 'EntryRemoved', [event.ipset, event.entry])]
       case 'default-zone-changed': return [this.make('', 'DefaultZoneChanged', [event.zone])]
       case 'log-denied-changed': return [this.make('', 'LogDeniedChanged', [event.value])]
       case 'panic-enabled': return [this.make('', 'PanicModeEnabled', [])]
       case 'panic-disabled': return [this.make('', 'PanicModeDisabled', [])]
+      case 'lockdown-enabled': return [this.make('policies', 'LockdownEnabled', [])]
+      case 'lockdown-disabled': return [this.make('policies', 'LockdownDisabled', [])]
+      case 'lockdown-item-added': return [this.make('policies', `LockdownWhitelist${whitelistNouns[event.field]}Added`, [event.item])]
+      case 'lockdown-item-removed': return [this.make('policies', `LockdownWhitelist${whitelistNouns[event.field]}Removed`, [event.item])]
+      case 'direct-chain-added': return [this.make('direct', 'ChainAdded', [event.ipv, event.table, event.chain])]
+      case 'direct-chain-removed': return [this.make('direct', 'ChainRemoved', [event.ipv, event.table, event.chain])]
+      case 'direct-rule-added': return [this.make('direct', 'RuleAdded', [event.ipv, event.table, event.chain, event.priority, event.args])]
+      case 'direct-rule-removed': return [this.make('direct', 'RuleRemoved', [event.ipv, event.table, event.chain, event.priority, event.args])]
+      case 'direct-passthrough-added': return [this.make('direct', 'PassthroughAdded', [event.ipv, event.args])]
+      case 'direct-passthrough-removed': return [this.make('direct', 'PassthroughRemoved', [event.ipv, event.args])]
     }
+  }
+
+  /** What a call gave is repeated in its own spelling; without that the settings are told as a getter tells them. */
+  private dict<S>(fields: FieldTable<S>, settings: Partial<NoInfer<S>>, asWritten: AsWritten | undefined): BusDict {
+    if (asWritten === undefined) return encodePartial(fields, settings, this.table.face, false)
+    const types = new Map(fieldRows(fields).map(([, field]) => [field.dbus, fieldSignature(field)]))
+    return Object.fromEntries(Object.entries(asWritten).map(([key, value]) => [key, { signature: types.get(key) ?? 'i', value: value as BusValue }]))
   }
 
   /** Every permanent object is announced again, then Reloaded: three programs redo all their rules on it. */

@@ -1,6 +1,8 @@
 // Questions about a configuration that several callers ask.
 import { DerpanetError, printable } from '../errors.ts'
-import type { Entry, Settings, ZoneSettings } from './settings.ts'
+import { defaultLockdown, emptyDirect } from './direct.ts'
+import type { DirectSettings, LockdownSettings } from './direct.ts'
+import type { Entry, PolicySettings, Settings, ZoneSettings } from './settings.ts'
 
 export interface NamedZone {
   readonly name: string
@@ -25,4 +27,28 @@ export function zoneOfInterface(settings: Settings, name: string): string | null
 export function zoneOfSource(settings: Settings, source: string): string | null {
   for (const [zone, { value }] of settings.zones) if (value.sources.includes(source)) return zone
   return null
+}
+
+export interface NamedPolicy {
+  readonly name: string
+  readonly entry: Entry<PolicySettings>
+}
+
+/** Throws INVALID_POLICY. */
+export function policyNamed(settings: Settings, name: string): NamedPolicy {
+  const entry = settings.policies.get(name)
+  if (entry === undefined) throw new DerpanetError('INVALID_POLICY', printable(name))
+  return { name, entry }
+}
+
+export function directOf(settings: Settings): DirectSettings {
+  return settings.direct?.value ?? emptyDirect
+}
+
+export function lockdownOf(settings: Settings): LockdownSettings {
+  return settings.lockdown?.value ?? defaultLockdown
+}
+
+export function isLockedDown(settings: Settings): boolean {
+  return /^(yes|true)$/i.test(settings.main.value.firewalld['Lockdown'] ?? 'no')
 }

@@ -3,8 +3,11 @@
 import { unreachable } from '../errors.ts'
 import type { Change, Reduced } from './change.ts'
 import { addInterface, addSource, changeInterface, changeSource, removeInterface, removeSource } from './reduce/binding.ts'
+import { changeDirect } from './reduce/direct.ts'
 import { addEntry, removeEntry, setEntries } from './reduce/ipset.ts'
+import { changeWhitelist, setLockdown } from './reduce/lockdown.ts'
 import { setDefaultZone, setLogDenied, setPanic } from './reduce/main.ts'
+import { expirePolicyFlag, expirePolicyItem, setPolicy } from './reduce/policy.ts'
 import { addFlag, addItem, expireItem, removeFlag, removeItem, setZone } from './reduce/zone.ts'
 import type { Runtime } from './settings.ts'
 
@@ -30,6 +33,20 @@ export function reduceRuntime(runtime: Runtime, change: Change): Reduced<Runtime
     case 'default-zone-set': return setDefaultZone(runtime, change)
     case 'log-denied-set': return setLogDenied(runtime, change)
     case 'panic-set': return setPanic(runtime, change)
+    case 'policy-settings': return setPolicy(runtime, change)
+    case 'policy-item-expire': return expirePolicyItem(runtime, change)
+    case 'policy-flag-expire': return expirePolicyFlag(runtime, change)
+    case 'lockdown-set': return setLockdown(runtime, change)
+    case 'lockdown-item-add':
+    case 'lockdown-item-remove': return changeWhitelist(runtime, change)
+    case 'direct-chain-add':
+    case 'direct-chain-remove':
+    case 'direct-rule-add':
+    case 'direct-rule-remove':
+    case 'direct-rules-remove':
+    case 'direct-passthrough-add':
+    case 'direct-passthrough-remove':
+    case 'direct-passthroughs-clear': return changeDirect(runtime, change)
     default: return unreachable(change)
   }
 }

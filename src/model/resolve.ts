@@ -44,6 +44,7 @@ export function resolve(runtime: Runtime): Resolved {
   checkConflicts(zones, problems)
   reportTimedSets(active, settings, problems)
   reportPolicies(settings, new Set(active.map(({ zone }) => zone.name)), problems)
+  reportDirect(settings, problems)
   if (main.logDenied !== 'off') problems.notEnforced(`log-denied: ${main.logDenied}`, mainOrigin(settings.main, 'logDenied', main.logDenied))
 
   const firewall: Firewall = {
@@ -59,10 +60,19 @@ export function resolve(runtime: Runtime): Resolved {
     logDenied: main.logDenied,
     xdp: { mode: main.xdp, interfaces: main.xdpInterfaces },
   }
+  const isAccepted = (problem: Problem): boolean => runtime.acceptUnenforced === true && problem.unenforced === true
+  const refused = problems.found.filter((problem) => !isAccepted(problem))
   return {
-    firewall: problems.found.length === 0 ? firewall : null,
-    problems: problems.found,
-    warnings: active.flatMap(({ warnings }) => warnings),
+    firewall: refused.length === 0 ? firewall : null,
+    problems: refused,
+    warnings: [...active.flatMap(({ warnings }) => warnings), ...problems.found.filter(isAccepted)],
+  }
+}
+
+function reportDirect({ direct }: Settings, problems: Problems): void {
+  if (direct === undefined) return
+  for (const [key, what] of [['chains', 'direct chains'], ['rules', 'direct rules'], ['passthroughs', 'passthroughs']] as const) {
+    if (direct.value[key].length > 0) problems.notEnforced(what, originOf(direct, what, key))
   }
 }
 

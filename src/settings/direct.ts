@@ -1,53 +1,14 @@
 // The keys of direct configuration and of the lockdown whitelist. In YAML an item is one line of words:
 // `ipv4 filter INPUT 0 -p tcp -j ACCEPT`, as `firewall-cmd --direct --get-all-rules` prints it.
 import { DerpanetError, printable } from '../errors.ts'
-import type { DirectChain, DirectFamily, DirectPassthrough, DirectRule, DirectSettings, LockdownSettings } from '../model/direct.ts'
-import { directTables, emptyDirect, emptyLockdown } from '../model/direct.ts'
+import type { DirectChain, DirectPassthrough, DirectRule, DirectSettings, LockdownSettings } from '../model/direct.ts'
+import { emptyDirect, emptyLockdown, parseDirectChain, parseDirectPassthrough, parseDirectRule } from '../model/direct.ts'
 import { list, textItem } from './codec.ts'
 import type { FieldTable, ItemCodec } from './field.ts'
 import type { ObjectKind } from './kinds.ts'
 import { joinWords, splitWords } from './words.ts'
 
-/** Throws INVALID_IPV. */
-export function requireDirectFamily(ipv: string): DirectFamily {
-  if (Object.hasOwn(directTables, ipv)) return ipv as DirectFamily
-  throw new DerpanetError('INVALID_IPV', `'${printable(ipv)}' not in '${Object.keys(directTables).join("', '")}'`)
-}
-
-/** Throws INVALID_IPV, INVALID_TABLE, INVALID_CHAIN. Chain names are not limited here: the tools say how long they may be. */
-export function parseDirectChain(ipv: string, table: string, chain: string): DirectChain {
-  const family = requireDirectFamily(ipv)
-  if (!directTables[family].includes(table)) {
-    throw new DerpanetError('INVALID_TABLE', `'${printable(table)}' not in '${directTables[family].join("', '")}'`)
-  }
-  if (chain === '') throw new DerpanetError('INVALID_CHAIN', 'a chain needs a name')
-  refuseControls(chain)
-  return { ipv: family, table, chain }
-}
-
-/** Throws like {@link parseDirectChain}, INVALID_PRIORITY, INVALID_COMMAND. */
-export function parseDirectRule(ipv: string, table: string, chain: string, priority: string, args: readonly string[]): DirectRule {
-  if (!/^[+-]?\d{1,10}$/.test(priority) || Math.abs(Number(priority)) > 0x7fff_ffff) {
-    throw new DerpanetError('INVALID_PRIORITY', `'${printable(priority)}' is not a valid priority`)
-  }
-  return { ...parseDirectChain(ipv, table, chain), priority: Number(priority) || 0, args: requireArgs(args) }
-}
-
-/** Throws INVALID_IPV, INVALID_COMMAND. */
-export function parseDirectPassthrough(ipv: string, args: readonly string[]): DirectPassthrough {
-  return { ipv: requireDirectFamily(ipv), args: requireArgs(args) }
-}
-
-function requireArgs(args: readonly string[]): readonly string[] {
-  if (args.length === 0) throw new DerpanetError('INVALID_COMMAND', 'no arguments')
-  for (const arg of args) refuseControls(arg)
-  return args
-}
-
-/** Words of a command line; a newline in a comment is legal for iptables and kept. */
-function refuseControls(word: string): void {
-  if (/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/.test(word)) throw new DerpanetError('INVALID_COMMAND', `control character in '${printable(word)}'`)
-}
+export { parseDirectChain, parseDirectPassthrough, parseDirectRule, requireDirectFamily } from '../model/direct.ts'
 
 /** An item of several words, the last of which may repeat. */
 function wordsItem<T>(columns: readonly string[], parse: (words: readonly string[]) => T, format: (item: T) => readonly string[]): ItemCodec<T> {

@@ -1,6 +1,7 @@
 // The keys of a policy: what may pass from its ingress zones to its egress zones.
 import type { PolicySettings, PolicyTarget } from '../model/settings.ts'
 import { DerpanetError, printable } from '../errors.ts'
+import { policyMistakes, symbolicZones } from '../model/policy.ts'
 import { flag, forwardPortItem, integer, list, nameItem, portItem, protocolItem, richRuleItem, textItem, word } from './codec.ts'
 import { aboutWhole } from './common.ts'
 import type { FieldTable } from './field.ts'
@@ -9,8 +10,7 @@ import { isName } from './names.ts'
 
 export const policyTargets: readonly PolicyTarget[] = ['CONTINUE', 'ACCEPT', 'REJECT', 'DROP']
 
-/** Not zones but words for "every zone" and "this host itself". */
-export const symbolicZones: readonly string[] = ['ANY', 'HOST']
+export { symbolicZones }
 
 const zoneItem = textItem('zone', (name) => {
   if (!symbolicZones.includes(name) && !isName('zone', name)) throw new DerpanetError('INVALID_ZONE', printable(name))
@@ -61,28 +61,4 @@ export const policyFields: FieldTable<PolicySettings> = {
 }
 
 /** Rules that concern several keys. */
-export function checkPolicy(policy: PolicySettings): Mistake[] {
-  const mistakes: Mistake[] = []
-  for (const key of ['ingressZones', 'egressZones'] as const) {
-    const zones = policy[key]
-    const symbolic = zones.find((zone) => symbolicZones.includes(zone))
-    if (symbolic !== undefined && zones.length > 1) {
-      mistakes.push({ key, item: symbolic, error: new DerpanetError('INVALID_ZONE', `${symbolic} stands alone in ${policyFields[key].yaml}`) })
-    }
-  }
-  if (policy.ingressZones.includes('HOST') && policy.egressZones.includes('HOST')) {
-    mistakes.push({ key: 'egressZones', item: 'HOST', error: new DerpanetError('INVALID_ZONE', 'HOST is in ingress-zones and in egress-zones') })
-  }
-  if (policy.masquerade && (policy.egressZones.includes('HOST') || policy.ingressZones.includes('HOST'))) {
-    mistakes.push({ key: 'masquerade', error: new DerpanetError('INVALID_ZONE', 'masquerade is for packets that pass through, not for HOST') })
-  }
-  for (const forward of policy.forwardPorts) {
-    if (forward.toAddr !== '' || policy.egressZones.includes('HOST')) continue
-    mistakes.push({
-      key: 'forwardPorts',
-      item: `${forward.port}/${forward.protocol}:${forward.toPort}`,
-      error: new DerpanetError('INVALID_FORWARD', 'to-addr is needed, unless egress-zones is HOST'),
-    })
-  }
-  return mistakes
-}
+export const checkPolicy: (policy: PolicySettings) => Mistake[] = policyMistakes

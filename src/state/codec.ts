@@ -11,6 +11,7 @@ import { policyFields } from '../settings/policy.ts'
 import { serviceFields } from '../settings/service.ts'
 import { ipSetFields } from '../settings/ipset.ts'
 import { icmpTypeFields } from '../settings/icmptype.ts'
+import { directFields, lockdownFields } from '../settings/direct.ts'
 import { helperFields } from '../settings/helper.ts'
 
 type Json = Readonly<Record<string, unknown>>
@@ -21,6 +22,9 @@ const kinds = {
   zones: zoneFields, policies: policyFields, services: serviceFields, ipsets: ipSetFields, icmptypes: icmpTypeFields, helpers: helperFields,
 } as unknown as Readonly<Record<ObjectKind, AnyTable>>
 const mainTable = mainFields as unknown as AnyTable
+/** Single objects that may be absent. */
+const singles = { direct: directFields, lockdown: lockdownFields } as unknown as Readonly<Record<'direct' | 'lockdown', AnyTable>>
+const singleNames = Object.keys(singles) as readonly ('direct' | 'lockdown')[]
 
 export type ObjectKind = 'zones' | 'policies' | 'services' | 'ipsets' | 'icmptypes' | 'helpers'
 const kindNames = Object.keys(kinds) as readonly ObjectKind[]
@@ -38,8 +42,12 @@ export function encodeSettings(settings: Settings): string {
     const entries = [...settings[kind] as ReadonlyMap<string, Entry<object>>].sort(([a], [b]) => (a < b ? -1 : 1))
     return [kind, Object.fromEntries(entries.map(([name, entry]) => [name, encodeEntry(kinds[kind], entry)]))] as const
   })
+  const single = singleNames.flatMap((name) => {
+    const entry = settings[name] as Entry<object> | undefined
+    return entry === undefined ? [] : [[name, encodeEntry(singles[name], entry)] as const]
+  })
   const lists: ListReference[] = [...settings.lists.values()].map(({ name, digest }) => ({ name, digest })).sort((a, b) => (a.name < b.name ? -1 : 1))
-  return JSON.stringify({ format: 1, main: encodeEntry(mainTable, settings.main), ...Object.fromEntries(objects), lists })
+  return JSON.stringify({ format: 1, main: encodeEntry(mainTable, settings.main), ...Object.fromEntries([...objects, ...single]), lists })
 }
 
 /** Digests of big entries by identity: unchanged files share theirs between loads, so a reload hashes only what changed. */
@@ -57,6 +65,10 @@ export function digestSettings(settings: Settings): string {
     const texts = [...entries.keys()].sort().map((name) => entryText(`${kind}/${name}`, kinds[kind], entries.get(name) as Entry<object>))
     hash.update(texts.join(''))
   }
+  for (const name of singleNames) {
+    const entry = settings[name] as Entry<object> | undefined
+    if (entry !== undefined) hash.update(entryText(name, singles[name], entry))
+  }
   for (const { name, digest } of [...settings.lists.values()].sort((a, b) => (a.name < b.name ? -1 : 1))) hash.update(`lists/${name} ${digest}\n`)
   return hash.digest('hex')
 }
@@ -67,7 +79,7 @@ function entryText(label: string, table: AnyTable, entry: Entry<object>): string
   if (known !== undefined) return `${label} ${known}\n`
   const value = entry.value as Json
   const places = entry.layer === 'admin' ? [...entry.positions].map(([key, { line, column }]) => [key, line, column]) : []
-  const text = JSON.stringify([entry.layer, entry.file, Object.keys(table).map((key) => value[key]), places])
+  const text = JSON.stringify([entry.layer, entry.file, entry.overrides, Object.keys(table).map((key) => value[key]), places])
   if (text.length < bigChars) return `${label} ${text}\n`
   const digest = createHash('sha256').update(text).digest('hex')
   bigDigests.set(entry, digest)
@@ -86,7 +98,7 @@ export function listReferences(text: string): readonly ListReference[] {
 /** Inverse of {@link encodeSettings}; `lists` by digest. Throws an Error naming the object and key at fault. */
 export function decodeSettings(text: string, lists: ReadonlyMap<string, AddressList>): Settings {
   const stored = asObject(JSON.parse(text), 'configuration')
-  onlyKeys(stored, ['format', 'main', 'lists', ...kindNames], 'configuration')
+  onlyKeys(stored, ['format', 'main', 'lists', ...kindNames, ...singleNames], 'configuration')
   if (stored['format'] !== 1) throw new Error(`format ${String(stored['format'])} is not known`)
   const objects = kindNames.map((kind) => {
     const entries = Object.entries(asObject(stored[kind], kind))
@@ -98,7 +110,8 @@ export function decodeSettings(text: string, lists: ReadonlyMap<string, AddressL
     return [name, { ...list, name }] as const
   })
   const main = decodeEntry(mainTable, stored['main'], 'main')
-  return { main, ...Object.fromEntries(objects), lists: new Map(found) } as unknown as Settings
+  const single = singleNames.flatMap((name) => (stored[name] === undefined ? [] : [[name, decodeEntry(singles[name], stored[name], name)] as const]))
+  return { main, ...Object.fromEntries([...objects, ...single]), lists: new Map(found) } as unknown as Settings
 }
 
 function encodeEntry(table: AnyTable, entry: Entry<object>): Json {
@@ -106,6 +119,7 @@ function encodeEntry(table: AnyTable, entry: Entry<object>): Json {
   return {
     layer: entry.layer,
     ...(entry.file === undefined ? {} : { file: entry.file }),
+    ...(entry.overrides === true ? { overrides: true } : {}),
     value: encodeValue(table, entry.value),
     ...(positions.length === 0 ? {} : { positions }),
   }
@@ -113,7 +127,8 @@ function encodeEntry(table: AnyTable, entry: Entry<object>): Json {
 
 function decodeEntry(table: AnyTable, stored: unknown, where: string): Entry<object> {
   const entry = asObject(stored, where)
-  onlyKeys(entry, ['layer', 'file', 'value', 'positions'], where)
+  onlyKeys(entry, ['layer', 'file', 'overrides', 'value', 'positions'], where)
+  if (entry['overrides'] !== undefined && entry['overrides'] !== true) throw new Error(`${where}: overrides is not true`)
   const layer = asText(entry['layer'], `${where} layer`)
   if (!layers.has(layer)) throw new Error(`${where}: layer ${layer} is not known`)
   const positions = asArray(entry['positions'] ?? [], `${where} positions`).map((item): [string, Position] => {
@@ -124,6 +139,7 @@ function decodeEntry(table: AnyTable, stored: unknown, where: string): Entry<obj
     value: decodeValue(table, entry['value'], where),
     layer: layer as Layer,
     ...(entry['file'] === undefined ? {} : { file: asText(entry['file'], `${where} file`) }),
+    ...(entry['overrides'] === true ? { overrides: true as const } : {}),
     positions: new Map(positions),
   }
 }
@@ -173,14 +189,16 @@ function isEmpty(value: unknown): boolean {
   return Array.isArray(value) ? value.length === 0 : typeof value === 'object' && value !== null && Object.keys(value).length === 0
 }
 
-/** What each kind of change carries besides `kind`; the compiler names a kind that is missing here. */
-const changeShapes: { readonly [Kind in Change['kind']]: Readonly<Record<Exclude<keyof Extract<Change, { kind: Kind }>, 'kind'>, 'text' | 'texts' | 'count' | 'flag' | 'zone'>> } = {
+type Shape = 'text' | 'texts' | 'word' | 'count' | 'number' | 'flag' | 'zone' | 'policy'
+
+/** What each kind of change carries besides `kind`; keys with a `?` may be absent. */
+const changeShapes = {
   'zone-item-add': { zone: 'text', field: 'text', item: 'texts', timeoutSec: 'count' },
   'zone-item-remove': { zone: 'text', field: 'text', item: 'texts' },
-  'zone-item-expire': { zone: 'text', field: 'text', item: 'texts' },
+  'zone-item-expire': { zone: 'text', field: 'text', item: 'texts', 'bySettings?': 'flag' },
   'zone-flag-add': { zone: 'text', field: 'text', timeoutSec: 'count' },
   'zone-flag-remove': { zone: 'text', field: 'text' },
-  'zone-flag-expire': { zone: 'text', field: 'text' },
+  'zone-flag-expire': { zone: 'text', field: 'text', 'bySettings?': 'flag' },
   'interface-add': { zone: 'text', interface: 'text' },
   'interface-change': { zone: 'text', interface: 'text' },
   'interface-remove': { zone: 'text', interface: 'text' },
@@ -188,39 +206,70 @@ const changeShapes: { readonly [Kind in Change['kind']]: Readonly<Record<Exclude
   'source-change': { zone: 'text', source: 'text' },
   'source-remove': { zone: 'text', source: 'text' },
   'zone-settings': { zone: 'text', settings: 'zone', timeoutSec: 'count' },
+  'policy-settings': { policy: 'text', settings: 'policy', timeoutSec: 'count' },
+  'policy-item-expire': { policy: 'text', field: 'text', item: 'texts' },
+  'policy-flag-expire': { policy: 'text', field: 'text' },
   'ipset-entry-add': { ipset: 'text', entry: 'text' },
   'ipset-entry-remove': { ipset: 'text', entry: 'text' },
   'ipset-entries-set': { ipset: 'text', entries: 'texts' },
   'default-zone-set': { zone: 'text' },
   'log-denied-set': { value: 'text' },
   'panic-set': { on: 'flag' },
-}
+  'lockdown-set': { on: 'flag' },
+  'lockdown-item-add': { field: 'text', item: 'word' },
+  'lockdown-item-remove': { field: 'text', item: 'word' },
+  'direct-chain-add': { ipv: 'text', table: 'text', chain: 'text' },
+  'direct-chain-remove': { ipv: 'text', table: 'text', chain: 'text' },
+  'direct-rule-add': { ipv: 'text', table: 'text', chain: 'text', priority: 'number', args: 'texts' },
+  'direct-rule-remove': { ipv: 'text', table: 'text', chain: 'text', priority: 'number', args: 'texts' },
+  'direct-rules-remove': { ipv: 'text', table: 'text', chain: 'text' },
+  'direct-passthrough-add': { ipv: 'text', args: 'texts' },
+  'direct-passthrough-remove': { ipv: 'text', args: 'texts' },
+  'direct-passthroughs-clear': {},
+} satisfies Readonly<Record<string, Readonly<Record<string, Shape>>>>
 
+/** Does not compile while a kind is missing above, and then names it. */
+const complete: Exclude<Change['kind'], keyof typeof changeShapes> extends never ? true : Exclude<Change['kind'], keyof typeof changeShapes> = true
+void complete
+
+/** What a call looked like (`asWritten`) is for signals only and not kept. */
 export function encodeChange(change: Change): Json {
-  return change.kind === 'zone-settings' ? { ...change, settings: encodeSome(zoneFields as unknown as AnyTable, change.settings) } : { ...change }
+  const { asWritten: _, ...kept } = change as Change & { readonly asWritten?: unknown }
+  if (kept.kind === 'zone-settings') return { ...kept, settings: encodeSome(zoneFields as unknown as AnyTable, kept.settings) }
+  if ((kept.kind as string) === 'policy-settings') return { ...kept, settings: encodeSome(kinds.policies, (kept as unknown as { settings: object }).settings) }
+  return kept
 }
 
 /** Throws an Error. The values themselves are judged by reduce(), as for a caller. */
 export function decodeChange(stored: unknown): Change {
   const change = asObject(stored, 'change')
-  const kind = asText(change['kind'], 'kind of change') as Change['kind']
-  const shape = (Object.hasOwn(changeShapes, kind) ? changeShapes[kind] : null) as Readonly<Record<string, string>> | null
-  if (shape === null) throw new Error(`change ${kind} is not known`)
-  onlyKeys(change, ['kind', ...Object.keys(shape)], kind)
-  const values = Object.entries(shape).map(([key, type]) => {
-    const value = change[key]
-    const where = `${kind} ${key}`
-    switch (type) {
-      case 'text': return [key, asText(value, where)]
-      case 'texts': return [key, asArray(value, where).map((item) => asText(item, where))]
-      case 'count': return [key, asCount(value, where)]
-      case 'zone': return [key, decodeSome(zoneFields as unknown as AnyTable, value, where)]
-      default:
-        if (typeof value !== 'boolean') throw new Error(`${where}: not true or false`)
-        return [key, value]
-    }
+  const kind = asText(change['kind'], 'kind of change')
+  if (!Object.hasOwn(changeShapes, kind)) throw new Error(`change ${kind} is not known`)
+  const shape = Object.entries(changeShapes[kind as keyof typeof changeShapes] as Readonly<Record<string, Shape>>)
+  onlyKeys(change, ['kind', ...shape.map(([key]) => key.replace('?', ''))], kind)
+  const values = shape.flatMap(([key, type]) => {
+    const name = key.replace('?', '')
+    if (key.endsWith('?') && change[name] === undefined) return []
+    return [[name, decodeShape(type, change[name], `${kind} ${name}`)] as const]
   })
   return { kind, ...Object.fromEntries(values) } as Change
+}
+
+function decodeShape(type: Shape, value: unknown, where: string): unknown {
+  switch (type) {
+    case 'text': return asText(value, where)
+    case 'texts': return asArray(value, where).map((item) => asText(item, where))
+    case 'count': return asCount(value, where)
+    case 'word': return typeof value === 'number' ? asCount(value, where) : asText(value, where)
+    case 'number':
+      if (!Number.isSafeInteger(value)) throw new Error(`${where}: not a whole number`)
+      return value
+    case 'flag':
+      if (typeof value !== 'boolean') throw new Error(`${where}: not true or false`)
+      return value
+    case 'zone': return decodeSome(kinds.zones, value, where)
+    case 'policy': return decodeSome(kinds.policies, value, where)
+  }
 }
 
 function encodeSome(table: AnyTable, value: object): Json {

@@ -86,6 +86,7 @@ function signalsOf(event: ChangeEvent, args: Args): readonly Signal[] {
     case 'log-denied-changed': return [['.LogDeniedChanged', [event.value]]]
     case 'panic-enabled': return [['.PanicModeEnabled', []]]
     case 'panic-disabled': return [['.PanicModeDisabled', []]]
+    default: throw new Error(`${event.kind} is not among the calls replayed here`)
   }
 }
 

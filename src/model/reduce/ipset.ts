@@ -8,15 +8,19 @@ import { reduced, withIpSet } from './world.ts'
 
 type Of<Kind extends Change['kind']> = Extract<Change, { kind: Kind }>
 
-/** Throws INVALID_IPSET. Sets with a timeout are refused: their entries would live in the kernel alone. */
+/** Throws INVALID_IPSET, and COMMAND_FAILED for a set with a timeout: its entries live in the kernel alone, and nobody puts them there yet. */
 function ipsetNamed(runtime: Runtime, name: string): Entry<IpSetSettings> {
   const entry = runtime.settings.ipsets.get(name)
   if (entry === undefined) throw new DerpanetError('INVALID_IPSET', printable(name))
-  const timeout = entry.value.options['timeout']
-  if (timeout !== undefined && timeout !== '0') {
+  if (isTimed(entry) && runtime.acceptUnenforced !== true) {
     throw new DerpanetError('COMMAND_FAILED', `option timeout of ipset ${printable(name)} is not enforced yet`)
   }
   return entry
+}
+
+function isTimed({ value }: Entry<IpSetSettings>): boolean {
+  const timeout = value.options['timeout']
+  return timeout !== undefined && timeout !== '0'
 }
 
 /** Throws INVALID_IPSET, INVALID_ENTRY, ALREADY_ENABLED, COMMAND_FAILED. */
@@ -25,7 +29,7 @@ export function addEntry(runtime: Runtime, change: Of<'ipset-entry-add'>): Reduc
   const { type, options, entries } = entry.value
   const text = checkNewEntry(type, options, entries, change.entry)
   return reduced(
-    withIpSet(runtime, change.ipset, entry, withEntry(type, options, entries, text)), change.ipset,
+    isTimed(entry) ? { ...runtime } : withIpSet(runtime, change.ipset, entry, withEntry(type, options, entries, text)), change.ipset,
     [{ kind: 'ipset-entry-added', ipset: change.ipset, entry: change.entry }],
   )
 }
@@ -35,6 +39,7 @@ export function removeEntry(runtime: Runtime, change: Of<'ipset-entry-remove'>):
   const entry = ipsetNamed(runtime, change.ipset)
   const { type, options, entries } = entry.value
   const text = parseIpSetEntry(type, options, change.entry)
+  if (isTimed(entry)) return reduced({ ...runtime }, change.ipset, [{ kind: 'ipset-entry-removed', ipset: change.ipset, entry: change.entry }])
   if (!entries.includes(text)) throw new DerpanetError('NOT_ENABLED', `'${printable(text)}' not in '${printable(change.ipset)}'`)
   return reduced(
     withIpSet(runtime, change.ipset, entry, withoutEntry(entries, text)), change.ipset,
@@ -54,5 +59,6 @@ export function setEntries(runtime: Runtime, change: Of<'ipset-entries-set'>): R
     if (!before.delete(text)) events.push({ kind: 'ipset-entry-added', ipset: change.ipset, entry: change.entries[at]! })
   })
   for (const text of before) events.push({ kind: 'ipset-entry-removed', ipset: change.ipset, entry: text })
+  if (isTimed(entry)) return reduced({ ...runtime }, change.ipset, events)
   return reduced(events.length === 0 ? runtime : withIpSet(runtime, change.ipset, entry, next), change.ipset, events)
 }

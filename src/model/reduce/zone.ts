@@ -8,6 +8,7 @@ import { Lookup } from '../resolve/lookup.ts'
 import type { Runtime, ZoneSettings } from '../settings.ts'
 import { otherOwner, parseSource } from './binding.ts'
 import { itemRule } from './items.ts'
+import { replaceLists } from './many.ts'
 import { openZone, reduced, withZone } from './world.ts'
 
 type Of<Kind extends Change['kind']> = Extract<Change, { kind: Kind }>
@@ -62,7 +63,13 @@ export function expireItem(runtime: Runtime, change: Of<'zone-item-expire'>): Re
   const value = rule.parseRemoval(item, new Lookup(runtime.settings))
   const list: readonly unknown[] = zone.entry.value[field]
   if (value === null || rule.remove(list, value) === list) throw new DerpanetError('NOT_ENABLED', `'${rule.shown(item)}' not in '${zone.name}'`)
-  return withoutItem(runtime, zone, field, item, value)
+  return bySettings(withoutItem(runtime, zone, field, item, value), change)
+}
+
+/** What came with many settings at once is told by the whole zone. */
+function bySettings(gone: Reduced<Runtime>, change: Of<'zone-item-expire' | 'zone-flag-remove' | 'zone-flag-expire'>): Reduced<Runtime> {
+  if (change.kind === 'zone-flag-remove' || change.bySettings !== true) return gone
+  return { ...gone, events: [{ kind: 'zone-updated', zone: gone.name, settings: zoneNamed(gone.world.settings, gone.name).entry.value }] }
 }
 
 function withoutItem(runtime: Runtime, zone: NamedZone, field: ZoneItemField, item: readonly string[], value: unknown): Reduced<Runtime> {
@@ -97,14 +104,13 @@ export function removeFlag(runtime: Runtime, change: Of<'zone-flag-remove' | 'zo
   const { field } = change
   const zone = change.kind === 'zone-flag-expire' ? zoneNamed(runtime.settings, change.zone) : openZone(runtime, change.zone)
   if (!zone.entry.value[field]) throw new DerpanetError('NOT_ENABLED', `${flagWords[field]} not enabled in '${zone.name}'`)
-  return reduced(
+  return bySettings(reduced(
     withZone(runtime, zone, { [field]: false }), zone.name, [{ kind: 'zone-flag-removed', zone: zone.name, field }],
     { cancelled: [flagKey(zone.name, field)] },
-  )
+  ), change)
 }
 
 const fixed: readonly (keyof ZoneSettings)[] = ['version', 'short', 'description', 'target', 'ingressPriority', 'egressPriority']
-const itemFields: readonly ZoneItemField[] = ['services', 'ports', 'protocols', 'sourcePorts', 'icmpBlocks', 'forwardPorts', 'richRules']
 
 /**
  * Many settings of a zone at once; keys that are absent stay. With a time, what the call added goes when it is over (what it
@@ -112,7 +118,7 @@ const itemFields: readonly ZoneItemField[] = ['services', 'ports', 'protocols', 
  * Throws INVALID_SETTING for what the runtime cannot change, INVALID_SERVICE, INVALID_ICMPTYPE, INVALID_INTERFACE, INVALID_ADDR.
  */
 export function setZone(runtime: Runtime, change: Of<'zone-settings'>): Reduced<Runtime> {
-  const { settings, timeoutSec } = change
+  const { settings, timeoutSec, asWritten } = change
   const zone = openZone(runtime, change.zone, timeoutSec)
   const before = zone.entry.value
   for (const key of fixed) {
@@ -120,33 +126,19 @@ export function setZone(runtime: Runtime, change: Of<'zone-settings'>): Reduced<
       throw new DerpanetError('INVALID_SETTING', `${key} cannot be changed at runtime`)
     }
   }
-  const lookup = new Lookup(runtime.settings)
-  const next: Record<string, unknown> = { ...settings }
-  const keys: Record<string, ReadonlySet<string>> = {}
-  const expiries: Expiry[] = []
-  const cancelled: string[] = []
-  for (const field of itemFields) {
-    const wanted = settings[field]
-    if (wanted === undefined) continue
-    const rule = itemRule(field)
-    const list = (wanted as readonly unknown[]).reduce((sofar: readonly unknown[], item) => {
-      const value = rule.parse(columnsOf(item), lookup)
-      return rule.has(sofar, value) ? sofar : rule.add(sofar, value)
-    }, [])
-    next[field] = list
-    Object.assign(keys, listKeys(field, list))
-    for (const item of wanted as readonly unknown[]) {
-      const key = itemKey(zone.name, field, rule.text(item))
-      if (rule.has(before[field], item)) continue
-      if (timeoutSec > 0) expiries.push({ key, timeoutSec, change: { kind: 'zone-item-expire', zone: zone.name, field, item: columnsOf(item) } })
-      else cancelled.push(key)
-    }
-    for (const item of before[field] as readonly unknown[]) if (!rule.has(list, item)) cancelled.push(itemKey(zone.name, field, rule.text(item)))
-  }
+  const replaced = replaceLists(before, settings, timeoutSec, new Lookup(runtime.settings), {
+    itemKey: (field, text) => itemKey(zone.name, field as ZoneItemField, text),
+    flagKey: (field) => flagKey(zone.name, field as ZoneFlagField),
+    expireItem: (field, item) => ({ kind: 'zone-item-expire', zone: zone.name, field, item, bySettings: true }),
+  })
+  const next: Record<string, unknown> = { ...settings, ...replaced.lists }
+  const keys: Record<string, ReadonlySet<string>> = { ...replaced.keys }
+  const expiries: Expiry[] = [...replaced.expiries]
+  const cancelled: string[] = [...replaced.cancelled]
   for (const field of ['masquerade', 'icmpBlockInversion', 'forward'] as const) {
     if (settings[field] === undefined || settings[field] === before[field]) continue
     const key = flagKey(zone.name, field)
-    if (timeoutSec > 0 && settings[field]) expiries.push({ key, timeoutSec, change: { kind: 'zone-flag-expire', zone: zone.name, field } })
+    if (timeoutSec > 0 && settings[field]) expiries.push({ key, timeoutSec, change: { kind: 'zone-flag-expire', zone: zone.name, field, bySettings: true } })
     else cancelled.push(key)
   }
   if (settings.interfaces !== undefined) {
@@ -161,15 +153,8 @@ export function setZone(runtime: Runtime, change: Of<'zone-settings'>): Reduced<
   }
   return reduced(
     withZone(runtime, zone, next as Partial<ZoneSettings>, keys), zone.name,
-    [{ kind: 'zone-updated', zone: zone.name, settings }], { expiries, cancelled },
+    [{ kind: 'zone-updated', zone: zone.name, settings, ...(asWritten === undefined ? {} : { asWritten }) }], { expiries, cancelled },
   )
-}
-
-/** Items as a call would have written them. */
-function columnsOf(item: unknown): readonly string[] {
-  if (typeof item === 'string') return [item]
-  const { port, protocol, toPort, toAddr } = item as { port: string; protocol: string; toPort?: string; toAddr?: string }
-  return toPort === undefined ? [port, protocol] : [port, protocol, toPort, toAddr ?? '']
 }
 
 function checkInterface(runtime: Runtime, zone: string, name: string): void {
