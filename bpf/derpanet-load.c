@@ -19,12 +19,14 @@
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include <net/if.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/fsuid.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -52,7 +54,7 @@ static void usage(FILE *to)
 {
 	fputs("derpanet-load - load, pin and attach derpanet's XDP program; prints one JSON object a line\n"
 	      "\n"
-	      "  derpanet-load load   --pin DIR [--object FILE] [--mount]\n"
+	      "  derpanet-load load   --pin DIR [--object FILE] [--mount] [--owner USER]\n"
 	      "                                                    load, or adopt what is pinned; switch existing links over\n"
 	      "  derpanet-load attach --pin DIR --mode native|generic IFNAME...\n"
 	      "  derpanet-load detach --pin DIR IFNAME...          our link only; what is not attached is fine\n"
@@ -60,7 +62,9 @@ static void usage(FILE *to)
 	      "  derpanet-load unload --pin DIR                    detach everywhere, remove every pin\n"
 	      "  derpanet-load --help\n"
 	      "\n"
-	      "DIR is an absolute path without symbolic links on a BPF file system, owned by the caller and writable by nobody else.\n"
+	      "DIR is an absolute path without symbolic links on a BPF file system, owned by the caller (or anybody,\n"
+	      "for root) and writable by nobody else.\n"
+	      "--owner gives a DIR of root's to that user. Root works as the owner of DIR: pins belong to whom DIR belongs to.\n"
 	      "FILE is derpanet.bpf.o beside this program unless given. --mount makes and mounts DIR when it is not there yet (mode 0700).\n"
 	      "Works in the network namespace it is started in.\n"
 	      "A foreign XDP program is never replaced: attach reports \"busy\" and leaves it.\n"
@@ -162,12 +166,37 @@ static int open_without_links(const char *dir)
 	return fd;
 }
 
+/*
+ * Root acts on another user's directory as that user: what it makes there belongs to them, and nothing they put in the way
+ * leads root anywhere else. Capabilities other than those for files stay.
+ */
+static int become_owner(int fd, struct stat *st, const char *owner)
+{
+	struct passwd *user = owner ? getpwnam(owner) : NULL;
+
+	if (owner && !user)
+		return -fail(EXIT_USAGE, "%s: no such user", owner);
+	if (geteuid() != 0)
+		return 0;
+	if (user && st->st_uid == 0 && user->pw_uid != 0) {
+		if (fchown(fd, user->pw_uid, user->pw_gid) || fstat(fd, st))
+			return -fail(EXIT_PINS, "give to %s: %s", owner, strerror(errno));
+	}
+	if (st->st_uid != 0) {
+		setfsgid(st->st_gid);
+		setfsuid(st->st_uid);
+		if (setfsuid(-1) != (int)st->st_uid)
+			return -fail(EXIT_PINS, "cannot act as user %u", st->st_uid);
+	}
+	return 0;
+}
+
 /* Opens an absolute directory, refusing symbolic links anywhere in it, and anything a stranger could have prepared. */
-static int open_pin_dir(const char *dir)
+static int open_pin_dir(const char *dir, const char *owner)
 {
 	struct statfs fs;
 	struct stat st;
-	int fd;
+	int fd, refused;
 
 	if (dir[0] != '/' || strlen(dir) > 200)
 		return -fail(EXIT_PINS, "%s: must be an absolute path of at most 200 characters", dir);
@@ -178,7 +207,12 @@ static int open_pin_dir(const char *dir)
 		close(fd);
 		return -fail(EXIT_PINS, "%s: not on a BPF file system", dir);
 	}
-	if (fstat(fd, &st) || st.st_uid != geteuid() || (st.st_mode & 022 && !(st.st_mode & S_ISVTX))) {
+	refused = fstat(fd, &st) ? -fail(EXIT_PINS, "%s: %s", dir, strerror(errno)) : become_owner(fd, &st, owner);
+	if (refused) {
+		close(fd);
+		return refused;
+	}
+	if ((geteuid() != 0 && st.st_uid != geteuid()) || (st.st_mode & 022 && !(st.st_mode & S_ISVTX))) {
 		close(fd);
 		return -fail(EXIT_PINS, "%s: not ours, or writable by others", dir);
 	}
@@ -830,7 +864,7 @@ static int command_unload(const char *dir)
 
 int main(int argc, char **argv)
 {
-	const char *command = argc > 1 ? argv[1] : "", *dir = NULL, *mode = NULL, *object = NULL;
+	const char *command = argc > 1 ? argv[1] : "", *dir = NULL, *mode = NULL, *object = NULL, *owner = NULL;
 	char **ifnames = calloc(argc + 1, sizeof(*ifnames));
 	bool mount = false;
 	int names = 0, status;
@@ -848,6 +882,8 @@ int main(int argc, char **argv)
 			mode = argv[++i];
 		else if (!strcmp(argv[i], "--object") && more)
 			object = argv[++i];
+		else if (!strcmp(argv[i], "--owner") && more)
+			owner = argv[++i];
 		else if (!strcmp(argv[i], "--mount"))
 			mount = true;
 		else if (!strcmp(argv[i], "--json"))
@@ -865,7 +901,7 @@ int main(int argc, char **argv)
 	libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
 	if (mount && !strcmp(command, "load"))
 		mount_pin_dir(dir);
-	status = open_pin_dir(dir);
+	status = open_pin_dir(dir, owner);
 	if (status < 0)
 		return -status;
 	if (!strcmp(command, "load") && !names)

@@ -65,8 +65,11 @@ for file in systemd/*; do
     case $name in
     org.*.service) install -m 644 "$file" "$tree/usr/share/dbus-1/system-services/$name" ;;
     *.service | *.mount | *.socket | *.timer | *.target) install -m 644 "$file" "$tree/lib/systemd/system/$name" ;;
+    *.sysusers) install -D -m 644 "$file" "$tree/usr/lib/sysusers.d/derpanet.conf" ;;
     *.tmpfiles | *tmpfiles.conf) install -m 644 "$file" "$tree/usr/lib/tmpfiles.d/derpanet.conf" ;;
     *modules-load.conf) install -m 644 "$file" "$tree/usr/lib/modules-load.d/derpanet.conf" ;;
+    # the alternatives of the package firewalld: postinst puts ours before them
+    org.derpanet.FirewallD1.policy) install -D -m 644 "$file" "$tree/usr/share/derpanet/polkit/org.fedoraproject.FirewallD1.policy" ;;
     org.*.conf) install -m 644 "$file" "$tree/usr/share/dbus-1/system.d/$name" ;;
     *.policy) install -m 644 "$file" "$tree/usr/share/polkit-1/actions/$name" ;;
     *) echo "deb: systemd/$name: do not know where it goes" >&2; exit 1 ;;
@@ -81,7 +84,7 @@ for page in packaging/man/*.[1-8]; do
     gzip -9nc "$page" >"$tree/usr/share/man/man$section/$(basename "$page").gz"
 done
 install -d "$tree/usr/share/doc/derpanet"
-install -m 644 README.md "$tree/usr/share/doc/derpanet/"
+for page in README.md CHANGELOG.md; do [ -e "$page" ] && install -m 644 "$page" "$tree/usr/share/doc/derpanet/"; done
 install -m 644 packaging/debian/copyright "$tree/usr/share/doc/derpanet/copyright"
 
 # --- control

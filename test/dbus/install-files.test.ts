@@ -38,10 +38,10 @@ t.test('firewalld\'s actions have its server defaults', (t) => {
   t.end()
 })
 
-t.test('only root may own the names, anybody may send', (t) => {
+t.test('only root and the daemon\'s user may own the names, anybody may send', (t) => {
   for (const name of ['org.derpanet.Derpanet1', 'org.fedoraproject.FirewallD1']) {
     const policies = [...read(`systemd/${name}.conf`).matchAll(/<policy ([^>]+)>([\s\S]*?)<\/policy>/g)].map(([, who = '', rules = '']) => `${who}: ${rules.trim()}`)
-    t.strictSame(policies, [`user="root": <allow own="${name}"/>`, `context="default": <allow send_destination="${name}"/>`])
+    t.strictSame(policies, [`user="root": <allow own="${name}"/>`, `user="derpanet": <allow own="${name}"/>`, `context="default": <allow send_destination="${name}"/>`])
   }
   t.end()
 })
