@@ -351,8 +351,8 @@ export class Daemon implements FirewallService {
       const loaded = await this.options.load(this.permanentSettings)
       this.logWarnings(loaded.diagnostics)
       const settings = this.requireGood(loaded)
-      const keep = settings.main.value.flushAllOnReload ? settings : keepRuntimeBindings(before.runtime.settings, settings)
-      const runtime = overtook.reduce(removeIfStill, { settings: keep, panic: before.runtime.panic } as Runtime)
+      const kept = settings.main.value.flushAllOnReload ? { settings } : keepRuntimeBindings(before.runtime, settings)
+      const runtime = overtook.reduce(removeIfStill, { ...kept, panic: before.runtime.panic } as Runtime)
       const summary = await this.enforceOrNote(runtime)
       this.commitReload(settings, runtime, before, caller)
       this.log.info({ generation: this.requireRunning().generation, by: describeCaller(caller), elapsedMs: this.options.clock.monotonicMs() - started, summary }, 'configuration is reloaded')
@@ -530,7 +530,7 @@ export class Daemon implements FirewallService {
     try {
       this.options.journal.begin({
         generation, settings: digestSettings(this.permanentSettings), panic: runtime.panic,
-        ...(isCopy ? {} : { runtime: encodeSettings(runtime.settings) }), expiries: this.timers.pending(),
+        ...(isCopy ? {} : { runtime: encodeSettings(runtime.settings) }), defaultBound: [...runtime.defaultBound ?? []], expiries: this.timers.pending(),
       })
     } catch (error) {
       this.log.error({ error }, 'runtime journal cannot be written; a crash would lose runtime changes')
@@ -612,7 +612,8 @@ function kindOf(change: Change): Exclude<TaskKind, 'reload'> {
 }
 
 function isSameRuntime(before: Runtime, after: Runtime): boolean {
-  return before.panic === after.panic && digestSettings(before.settings) === digestSettings(after.settings)
+  const bound = (runtime: Runtime): string => [...runtime.defaultBound ?? []].sort().join(' ')
+  return before.panic === after.panic && bound(before) === bound(after) && digestSettings(before.settings) === digestSettings(after.settings)
 }
 
 /** Short and without content of files: `interface-add public eth0`. */

@@ -56,9 +56,10 @@ interface Dataplanes {
   readonly xdp: XdpDataplane
 }
 
-function createDataplanes({ paths, variant, xdp: xdpMode }: CommandLine, log: Log): Dataplanes {
+function createDataplanes({ action, paths, variant, xdp: xdpMode }: CommandLine, log: Log): Dataplanes {
   const exec = createExec()
   const netfilter = createNetfilter({ exec, stateDir: paths.run, log: (message, fields) => log.debug(fields ?? {}, message), ...(variant === null ? {} : { variant }) })
+  if (action === 'run') netfilter.lookAhead()
   const xdp = createXdp({ pinDir: paths.pins, loader: paths.loader, object: paths.object, exec, log, mode: xdpMode })
   return { all: [netfilter, xdp], xdp }
 }

@@ -1,19 +1,22 @@
 // What stays through a reload when `flush-all-on-reload: no`: interface bindings and ipset entries made at runtime.
-import type { Entry, IpSetSettings, Settings, ZoneSettings } from '../model/settings.ts'
+import type { Entry, IpSetSettings, Runtime, Settings, ZoneSettings } from '../model/settings.ts'
 
 /**
- * `next` with the interface bindings and ipset entries of `runtime`. An interface of the old default zone follows a
- * changed default; one whose zone is gone goes where `next` says. Entries of a set whose type changed are not kept.
+ * `next` with the interface bindings and ipset entries of `runtime`. Interfaces that were put into "the default zone" follow
+ * a changed default; one whose zone is gone goes where `next` says. Entries of a set whose type changed are not kept.
  */
-export function keepRuntimeBindings(runtime: Settings, next: Settings): Settings {
-  return { ...next, zones: keepInterfaces(runtime, next), ipsets: keepEntries(runtime, next) }
+export function keepRuntimeBindings(runtime: Runtime, next: Settings): Pick<Runtime, 'settings' | 'defaultBound'> {
+  const settings = { ...next, zones: keepInterfaces(runtime, next), ipsets: keepEntries(runtime.settings, next) }
+  return runtime.defaultBound === undefined ? { settings } : { settings, defaultBound: runtime.defaultBound }
 }
 
-function keepInterfaces(runtime: Settings, next: Settings): ReadonlyMap<string, Entry<ZoneSettings>> {
+function keepInterfaces(runtime: Runtime, next: Settings): ReadonlyMap<string, Entry<ZoneSettings>> {
   const wanted = new Map<string, string>()
-  for (const [zone, entry] of runtime.zones) {
-    const target = zone === runtime.main.value.defaultZone ? next.main.value.defaultZone : zone
-    if (next.zones.has(target)) for (const name of entry.value.interfaces) wanted.set(name, target)
+  for (const [zone, entry] of runtime.settings.zones) {
+    for (const name of entry.value.interfaces) {
+      const target = runtime.defaultBound?.has(name) === true ? next.main.value.defaultZone : zone
+      if (next.zones.has(target)) wanted.set(name, target)
+    }
   }
   return new Map([...next.zones].map(([zone, entry]) => {
     const own = entry.value.interfaces.filter((name) => (wanted.get(name) ?? zone) === zone)

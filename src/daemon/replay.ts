@@ -17,7 +17,8 @@ export interface Replayed {
 export function replayJournal(
   base: Settings, content: JournalContent, nowMs: number, reduce: (runtime: Runtime, change: Change) => Reduced<Runtime>,
 ): Replayed {
-  let runtime: Runtime = { settings: base, panic: false }
+  const { defaultBound } = content.header
+  let runtime: Runtime = { settings: base, panic: false, ...(defaultBound.length === 0 ? {} : { defaultBound: new Set(defaultBound) }) }
   const expiries = new Map(content.header.expiries.map((expiry) => [expiry.key, expiry]))
   const failed: { change: Change; reason: string }[] = []
   let applied = 0

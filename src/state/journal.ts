@@ -21,6 +21,8 @@ export interface JournalHeader {
   readonly panic: boolean
   /** Encoded settings (state/codec.ts) where the runtime did not begin as a copy of the permanent ones. */
   readonly runtime?: string
+  /** Interfaces put into "the default zone" without naming it. */
+  readonly defaultBound: readonly string[]
   readonly expiries: readonly PendingExpiry[]
 }
 
@@ -103,13 +105,14 @@ export class RuntimeJournal {
 }
 
 function decodeHeader(stored: Readonly<Record<string, unknown>>): JournalHeader {
-  onlyKeys(stored, ['format', 'boot', 'generation', 'settings', 'panic', 'runtime', 'expiries'], 'journal')
+  onlyKeys(stored, ['format', 'boot', 'generation', 'settings', 'panic', 'runtime', 'defaultBound', 'expiries'], 'journal')
   if (typeof stored['panic'] !== 'boolean') throw new Error('journal: panic is not true or false')
   return {
     generation: asCount(stored['generation'], 'journal generation'),
     settings: asDigest(stored['settings']),
     panic: stored['panic'],
     ...(stored['runtime'] === undefined ? {} : { runtime: asText(stored['runtime'], 'journal runtime') }),
+    defaultBound: asArray(stored['defaultBound'], 'journal default zone').map((name) => asText(name, 'interface')),
     expiries: asArray(stored['expiries'], 'journal expiries').map((item) => {
       const expiry = asObject(item, 'expiry')
       onlyKeys(expiry, ['key', 'dueMs', 'change'], 'expiry')

@@ -112,6 +112,8 @@ t.test('flush-all-on-reload: no keeps interfaces and ipset entries, nothing else
   t.strictSame(portsOf(world.daemon), [])
   await world.boot()
   t.strictSame(world.daemon.runtime().settings.zones.get('home')?.value.interfaces, ['eth7', 'eth1'], 'a crash afterwards keeps them as well')
+  await world.daemon.change({ kind: 'default-zone-set', zone: 'trusted' }, caller)
+  t.strictSame(world.daemon.runtime().settings.zones.get('trusted')?.value.interfaces, ['eth2'], 'and what was bound to the default zone follows it')
 })
 
 t.test('a changed file is looked at at once, shown as pending, and not in force before a reload', async (t) => {

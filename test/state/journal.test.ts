@@ -6,7 +6,7 @@ import { journalLimitBytes, RuntimeJournal, type JournalHeader } from '../../src
 import { decodeChange, encodeChange } from '../../src/state/codec.ts'
 
 const settings = 'a'.repeat(64)
-const header: JournalHeader = { generation: 4, settings, panic: false, expiries: [] }
+const header: JournalHeader = { generation: 4, settings, panic: false, defaultBound: ['eth9'], expiries: [] }
 const addPort: Change = { kind: 'zone-item-add', zone: 'public', field: 'ports', item: ['80', 'tcp'], timeoutSec: 60 }
 const line = { generation: 5, by: { name: ':1.9', uid: 0 }, atMs: 1234, change: addPort }
 
@@ -69,6 +69,7 @@ t.test('every kind of change goes to JSON and back, and a strange one is refused
     { kind: 'interface-remove', zone: 'a', interface: 'eth0' }, { kind: 'source-add', zone: 'a', source: '192.0.2.1' }, { kind: 'source-change', zone: 'a', source: '192.0.2.1' },
     { kind: 'source-remove', zone: 'a', source: '192.0.2.1' }, { kind: 'ipset-entry-add', ipset: 's', entry: '192.0.2.1' }, { kind: 'ipset-entry-remove', ipset: 's', entry: '192.0.2.1' },
     { kind: 'ipset-entries-set', ipset: 's', entries: ['192.0.2.1'] }, { kind: 'default-zone-set', zone: 'home' }, { kind: 'log-denied-set', value: 'all' }, { kind: 'panic-set', on: true },
+    { kind: 'zone-item-expire', zone: 'a', field: 'ports', item: ['80', 'tcp'], bySettings: true }, { kind: 'zone-flag-expire', zone: 'a', field: 'masquerade' },
     { kind: 'zone-settings', zone: 'a', timeoutSec: 0, settings: { target: 'DROP', ports: [{ port: '80', protocol: 'tcp' }], masquerade: true } },
   ]
   for (const change of changes) t.strictSame(decodeChange(JSON.parse(JSON.stringify(encodeChange(change)))), change, change.kind)

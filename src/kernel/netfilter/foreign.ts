@@ -12,19 +12,17 @@ const nftFamily: Readonly<Record<Family, string>> = { ipv4: 'ip', ipv6: 'ip6' }
 
 /** Which base chains and tables the change set will bring into being: `ip/mangle`, `ip/mangle/INPUT`. */
 export async function chainsToBeCreated(exec: Exec, changes: Readonly<Record<Family, readonly TableChange[]>>): Promise<readonly string[]> {
-  const created: string[] = []
-  for (const family of families) {
+  const created = await Promise.all(families.map(async (family) => {
     const wanted = changes[family].flatMap(({ table, addJumps }) => addJumps.map(({ chain }) => ({ table, chain })))
-    if (wanted.length === 0) continue
+    if (wanted.length === 0) return []
     const nft = nftFamily[family]
     const { stdout } = await execOk(exec, { command: 'nft', args: ['list', 'chains', nft] })
     const present = presentChains(stdout)
-    for (const { table, chain } of wanted) {
-      if (!present.has(table)) created.push(`${nft}/${table}`)
-      if (present.get(table)?.has(chain) !== true) created.push(`${nft}/${table}/${chain}`)
-    }
-  }
-  return [...new Set(created)]
+    return wanted.flatMap(({ table, chain }) => [
+      ...(present.has(table) ? [] : [`${nft}/${table}`]), ...(present.get(table)?.has(chain) === true ? [] : [`${nft}/${table}/${chain}`]),
+    ])
+  }))
+  return [...new Set(created.flat())]
 }
 
 /** `nft list chains` → chains by table. */

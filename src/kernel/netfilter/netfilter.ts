@@ -42,7 +42,12 @@ export interface NetfilterOptions {
   readonly log: (message: string, fields?: Readonly<Record<string, unknown>>) => void
 }
 
-export function createNetfilter(options: NetfilterOptions): Dataplane {
+export interface NetfilterDataplane extends Dataplane {
+  /** Begins to look at tools and kernel while the caller does something else; the first apply() uses what was seen. */
+  lookAhead(): void
+}
+
+export function createNetfilter(options: NetfilterOptions): NetfilterDataplane {
   return new Netfilter(options)
 }
 
@@ -57,9 +62,16 @@ const commitTimeoutMs = 60_000
 /** iptables waits that long for another program that holds its lock. */
 const lockWaitSec = '5'
 
-class Netfilter implements Dataplane {
+interface Opened {
+  readonly tools: Tools
+  readonly state: NetfilterState
+}
+
+class Netfilter implements NetfilterDataplane {
   readonly name = 'netfilter'
-  private opened: { readonly tools: Tools; readonly state: NetfilterState } | null = null
+  private opened: Opened | null = null
+  private opening: Promise<Opened> | null = null
+  private ahead: Promise<Seen | null> | null = null
   /** What was applied last. */
   private plan: Plan | null = null
   /** What the kernel holds as far as we know; null = look before doing anything. */
@@ -125,14 +137,22 @@ class Netfilter implements Dataplane {
     this.options.log('netfilter purged')
   }
 
-  private async open(): Promise<{ readonly tools: Tools; readonly state: NetfilterState }> {
-    if (this.opened === null) {
-      const tools = await findTools(this.options.exec, this.options.variant)
-      const { state, problem } = await readState(this.options.stateDir)
-      if (problem !== null) this.options.log('netfilter state not used', { problem })
-      this.opened = { tools, state }
-    }
+  lookAhead(): void {
+    // What fails here fails again, and is reported, when it is needed.
+    this.ahead = this.open().then(({ tools, state }) => this.observe(tools, state)).catch(() => null)
+  }
+
+  private async open(): Promise<Opened> {
+    if (this.opened !== null) return this.opened
+    this.opening ??= this.find().finally(() => { this.opening = null })
+    this.opened = await this.opening
     return this.opened
+  }
+
+  private async find(): Promise<Opened> {
+    const [tools, { state, problem }] = await Promise.all([findTools(this.options.exec, this.options.variant), readState(this.options.stateDir)])
+    if (problem !== null) this.options.log('netfilter state not used', { problem })
+    return { tools, state }
   }
 
   private async applyPlan(plan: Plan, signal: AbortSignal | undefined): Promise<string> {
@@ -142,7 +162,9 @@ class Netfilter implements Dataplane {
       const quick = diff(plan, this.known, before)
       if (quick.edit.length > 0) return this.applyEdits(plan, quick, state)
     }
-    const seen = await this.observe(tools, state)
+    const ahead = this.ahead
+    this.ahead = null
+    const seen = (await ahead) ?? await this.observe(tools, state)
     const changes = diff(plan, seen.observed, before)
     if (isEmptyChangeSet(changes) && state.variant === tools.variant) {
       this.plan = plan
@@ -188,7 +210,8 @@ class Netfilter implements Dataplane {
     const counts = await readPorts(exec, counted)
     for (const name of counted) tallyPorts(tally, counts.get(name) ?? new Map(), state.sets.get(name)!.ports!)
 
-    for (const family of families) await this.restore(tools, family, changes.tables[family])
+    const restored = await Promise.allSettled(families.map((family) => this.restore(tools, family, changes.tables[family])))
+    for (const one of restored) if (one.status === 'rejected') throw one.reason
 
     const former = state.variant
     state.variant = tools.variant
