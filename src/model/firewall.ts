@@ -82,8 +82,10 @@ export interface Zone {
   readonly sources: readonly SourceMatch[]
   /** Packets between two interfaces or sources of this zone pass. */
   readonly forward: boolean
-  /** For packets to this host, first match decides; the last rules (id `…/target…`) always match, so that one does. */
+  /** For packets to this host, first match decides; without a match {@link targetRules} do. */
   readonly rules: readonly Rule[]
+  /** For packets to this host that no rule decided: the last one matches everything. */
+  readonly targetRules: readonly Rule[]
   /** Decides packets forwarded from this zone that `forward` does not let pass. ACCEPT → accept, DROP → drop, else reject. */
   readonly forwardRule: Rule
   readonly origin: Origin

@@ -55,7 +55,7 @@ function judgeInput(firewall: Firewall, packet: Packet, state: ConnectionState):
   if (essential !== undefined) return builtin(accept, 'essential', essential.id, 'IPv6 needs it')
   if (state === 'invalid') return invalid()
   const zone = zoneOf(firewall, packet)
-  return inZone(zone.name, 'zone', decidingRule(zone.rules, packet, firewall))
+  return inZone(zone.name, 'zone', decidingRule([...zone.rules, ...zone.targetRules], packet, firewall))
 }
 
 function judgeForward(firewall: Firewall, packet: Packet, state: ConnectionState): Judgement {

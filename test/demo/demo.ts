@@ -64,7 +64,7 @@ class Demo {
     await rm(copy, { recursive: true })
     const resolved = settings === null ? null : resolveRuntime({ settings, panic: false }).firewall
     if (resolved === null) throw new Error('the demo\'s own configuration is broken: derpanetctl check tells where')
-    const rules = [...resolved.zones.values()].flatMap((zone) => [...zone.rules, zone.forwardRule])
+    const rules = [...resolved.zones.values()].flatMap((zone) => [...zone.rules, ...zone.targetRules, zone.forwardRule])
     this.origins = new Map([
       ...rules.map(({ id, origin }) => [id, origin] as const),
       ...resolved.neverBlock.map(({ prefix, origin }) => [neverBlockRule(prefix), origin] as const),

@@ -45,7 +45,8 @@ function words({ family, source, destination, protocol }: Match): string[] {
   return [...(family === undefined || source?.kind === 'prefix' || destination?.kind === 'prefix' ? [] : [family]), ...side('from', source), ...side('to', destination), ...proto()]
 }
 
-const rulesOf = (zone: Partial<ZoneSettings>, settings = shipped): readonly string[] => zoneOf({ services: [], ...zone }, settings).rules.map(show)
+const allRules = (zone: Zone): readonly Rule[] => [...zone.rules, ...zone.targetRules]
+const rulesOf = (zone: Partial<ZoneSettings>, settings = shipped): readonly string[] => allRules(zoneOf({ services: [], ...zone }, settings)).map(show)
 
 t.test('the shipped configuration has no problems and warns of nothing', (t) => {
   const { problems, warnings } = resolve(running(shipped))
@@ -204,10 +205,10 @@ t.test('rule ids are unique and origins point into the file', (t) => {
   const positions = new Map([['services=ssh', { line: 4, column: 13 }], ['target', { line: 2, column: 1 }]])
   const entry = { ...entryOf({ ...shipped.zones.get('work')!.value, services: ['ssh', 'http'], interfaces: ['eth0'] }, positions), file: '/etc/derpanet/zones/work.yaml' }
   const zone = firewallOf({ ...shipped, zones: new Map([...shipped.zones, ['work', entry]]) }).zones.get('work')!
-  t.equal(new Set(zone.rules.map(({ id }) => id)).size, zone.rules.length)
+  t.equal(new Set(allRules(zone).map(({ id }) => id)).size, allRules(zone).length)
   t.same(zone.rules[0]?.origin, { layer: 'admin', file: '/etc/derpanet/zones/work.yaml', position: { line: 4, column: 13 }, text: 'zone work: service ssh' })
   t.same(zone.rules[1]?.origin, { layer: 'runtime', text: 'zone work: service http' }, 'what no line says came by a call')
-  t.same(zone.rules.at(-1)?.origin, { layer: 'admin', file: '/etc/derpanet/zones/work.yaml', position: { line: 2, column: 1 }, text: 'zone work: target default' })
+  t.same(zone.targetRules.at(-1)?.origin, { layer: 'admin', file: '/etc/derpanet/zones/work.yaml', position: { line: 2, column: 1 }, text: 'zone work: target default' })
   t.end()
 })
 

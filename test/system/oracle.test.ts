@@ -147,7 +147,7 @@ function mapZones(firewall: Firewall, change: (zone: Zone) => Zone): Firewall {
 }
 
 function mapRules(firewall: Firewall, change: (rule: Rule) => Rule): Firewall {
-  return mapZones(firewall, (zone) => ({ ...zone, rules: zone.rules.map(change), forwardRule: change(zone.forwardRule) }))
+  return mapZones(firewall, (zone) => ({ ...zone, rules: zone.rules.map(change), targetRules: zone.targetRules.map(change), forwardRule: change(zone.forwardRule) }))
 }
 
 const reversedButLast = <T extends { readonly kind: string }>(list: readonly T[]): T[] =>
@@ -157,10 +157,8 @@ const reversedButLast = <T extends { readonly kind: string }>(list: readonly T[]
 const wrongOracles: Readonly<Record<string, Judge>> = {
   'tries sources and interfaces in the opposite order': (firewall, packet, state) => judge({ ...firewall, ingress: reversedButLast(firewall.ingress) }, packet, state),
   'tries the outgoing zones in the opposite order': (firewall, packet, state) => judge({ ...firewall, egress: reversedButLast(firewall.egress) }, packet, state),
-  'tries the rules of a zone in the opposite order': (firewall, packet, state) => judge(mapZones(firewall, (zone) => {
-    const targets = zone.rules.filter(({ id }) => id.includes('/target'))
-    return { ...zone, rules: [...zone.rules.filter((rule) => !targets.includes(rule)).reverse(), ...targets] }
-  }), packet, state),
+  'tries the rules of a zone in the opposite order': (firewall, packet, state) => judge(mapZones(firewall, (zone) => (
+    { ...zone, rules: [...zone.rules].reverse() })), packet, state),
   'forgets never-block': (firewall, packet, state) => judge({ ...firewall, neverBlock: [] }, packet, state),
   'forgets failsafe ports': (firewall, packet, state) => judge({ ...firewall, failsafePorts: [] }, packet, state),
   'forgets block lists': (firewall, packet, state) => judge({ ...firewall, blockLists: [] }, packet, state),

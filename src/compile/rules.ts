@@ -1,0 +1,92 @@
+// The decisions of one zone or policy as plan rules. Plain open ports are gathered in sets, so that opening one more is
+// an edit of a set and the price of a packet does not grow with the number of ports.
+import type { PortProtocol, Rule } from '../model/firewall.ts'
+import { compileMatch } from './match.ts'
+import type { MatchContext } from './match.ts'
+import type { PlanRule, PortRule } from './plan.ts'
+import { portSet } from './sets.ts'
+
+type FoldedProtocol = Extract<PortProtocol, 'tcp' | 'udp'>
+interface Fold {
+  readonly protocol: FoldedProtocol
+  readonly side: 'source' | 'destination'
+}
+
+const folds: readonly Fold[] = [
+  { protocol: 'tcp', side: 'destination' },
+  { protocol: 'udp', side: 'destination' },
+  { protocol: 'tcp', side: 'source' },
+  { protocol: 'udp', side: 'source' },
+]
+
+/**
+ * `owner` (`zone:public`) begins the roles of the sets. Ends without deciding the rest.
+ * With `alwaysSets` the sets of open destination ports are there even when empty: the first port is an edit too.
+ */
+export function compileRules(owner: string, list: readonly Rule[], context: MatchContext, alwaysSets: boolean): readonly PlanRule[] {
+  const place = foldPlace(list)
+  const isFolded = (rule: Rule, index: number): boolean => index >= place.start && index < place.end && foldOf(rule) !== null
+  const folded = list.filter(isFolded)
+  const rules: PlanRule[] = []
+  list.forEach((rule, index) => {
+    if (index === place.at) rules.push(...portSetRules(owner, folded, context, alwaysSets))
+    if (!isFolded(rule, index)) rules.push(...compileRule(rule, context))
+  })
+  if (place.at === list.length) rules.push(...portSetRules(owner, folded, context, alwaysSets))
+  return rules
+}
+
+export function compileRule(rule: Rule, context: MatchContext): readonly PlanRule[] {
+  return compileMatch(rule.match, context).map((match) => ({ id: rule.id, match, verdict: rule.verdict, origin: rule.origin }))
+}
+
+function portSetRules(owner: string, folded: readonly Rule[], context: MatchContext, alwaysSets: boolean): PlanRule[] {
+  return folds.flatMap(({ protocol, side }) => {
+    const portRules = folded.flatMap((rule): PortRule[] => {
+      const fold = foldOf(rule)
+      return fold !== null && fold.protocol === protocol && fold.side === side ? [{ ...portsOf(rule), rule: rule.id }] : []
+    })
+    if (portRules.length === 0 && (side === 'source' || !alwaysSets)) return []
+    const role = context.sets.add(portSet(`${owner}:${protocol}${side === 'source' ? '-source' : ''}`, portRules))
+    return [{ id: '', match: [{ kind: 'port-set', role, protocol, side }], verdict: { kind: 'accept' } }]
+  })
+}
+
+/** A rule that a port set can stand for: accepts tcp or udp ports from and to anywhere in both families. */
+function foldOf(rule: Rule): Fold | null {
+  const { family, source, destination, protocol } = rule.match
+  if (rule.verdict.kind !== 'accept' || family !== undefined || source !== undefined || destination !== undefined) return null
+  if (protocol?.kind !== 'port' && protocol?.kind !== 'source-port') return null
+  if (protocol.protocol !== 'tcp' && protocol.protocol !== 'udp') return null
+  return { protocol: protocol.protocol, side: protocol.kind === 'port' ? 'destination' : 'source' }
+}
+
+function portsOf(rule: Rule): { first: number; last: number } {
+  const { protocol } = rule.match
+  if (protocol?.kind !== 'port' && protocol?.kind !== 'source-port') throw new Error(`rule ${rule.id} has no ports`)
+  return { first: protocol.ports.first, last: protocol.ports.last }
+}
+
+/**
+ * Where the sets stand. Accepting rules may change places with each other but not with a reject or drop, so only
+ * the rules of one run of accepts are folded: the run with most plain ports (the last of equals), which is the zone's
+ * own ports and services; rich rules with other priorities have runs of their own and stay single rules.
+ * `at`: index before which the set rules go; the end without any plain port.
+ */
+function foldPlace(rules: readonly Rule[]): { start: number; end: number; at: number } {
+  let best = { start: 0, end: 0, at: rules.length, count: 0 }
+  for (let start = 0; start < rules.length; start++) {
+    if (rules[start]!.verdict.kind !== 'accept') continue
+    let end = start
+    let count = 0
+    let at = -1
+    for (; end < rules.length && rules[end]!.verdict.kind === 'accept'; end++) {
+      if (foldOf(rules[end]!) === null) continue
+      if (at < 0) at = end
+      count++
+    }
+    if (count > 0 && count >= best.count) best = { start, end, at, count }
+    start = end
+  }
+  return best
+}

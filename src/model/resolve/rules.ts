@@ -1,0 +1,149 @@
+// What zones and policies have in common: services, ports, protocols, ICMP types and rich rules, in the order in which
+// they decide. What a packet of no rule meets is the caller's business.
+import { families } from '../addr.ts'
+import type { Match, Rule, Verdict } from '../firewall.ts'
+import { requireProtocol } from '../protocol.ts'
+import { parseRichRule, unenforcedElement } from '../rich/index.ts'
+import type { RichRule } from '../rich/index.ts'
+import type { Entry, Origin, PolicySettings, ZoneSettings } from '../settings.ts'
+import type { Lookup } from './lookup.ts'
+import { originOf, Problems } from './problem.ts'
+import { icmpMatches, richDecisions } from './rich.ts'
+import { portMatch, serviceHelpers, serviceMatches } from './service.ts'
+
+/** Keys that zones and policies share. */
+type Elements = Pick<ZoneSettings & PolicySettings, 'services' | 'ports' | 'protocols' | 'sourcePorts' | 'icmpBlocks' | 'masquerade' | 'forwardPorts' | 'richRules'>
+
+export const rejectProhibited: Verdict = { kind: 'reject', type: 'admin-prohibited' }
+
+export interface Rich {
+  readonly text: string
+  readonly rule: RichRule
+  readonly origin: Origin
+}
+
+/** Reads one zone or policy; lives as long as that takes. */
+export class RuleReader {
+  readonly problems = new Problems()
+  readonly unenforced = new Problems()
+  readonly warnings = new Problems()
+  /** Sets that rules ask, by name. */
+  readonly ipsets = new Set<string>()
+  readonly rich: readonly Rich[]
+
+  constructor(
+    private readonly kind: 'zone' | 'policy', private readonly name: string, private readonly entry: Entry<Elements>, readonly lookup: Lookup,
+  ) {
+    this.rich = this.readRich()
+  }
+
+  /**
+   * First match decides: rich rules of negative priority, then what denies, what accepts, rich rules of positive priority.
+   * `icmpVerdict` is what the types in icmp-blocks meet.
+   */
+  rules(icmpVerdict: Verdict = rejectProhibited): readonly Rule[] {
+    const ranked = [...this.rich].sort((one, other) => one.rule.priority - other.rule.priority)
+    const before = ranked.filter(({ rule }) => rule.priority < 0)
+    const middle = ranked.filter(({ rule }) => rule.priority === 0).flatMap((one) => this.decide(one))
+    const after = ranked.filter(({ rule }) => rule.priority > 0)
+    const accepts = (rule: Rule): boolean => rule.verdict.kind === 'accept'
+    const icmp = this.icmpNamed(icmpVerdict)
+    return [
+      ...before.flatMap((one) => this.decide(one)),
+      ...icmp.filter((rule) => !accepts(rule)),
+      ...middle.filter((rule) => !accepts(rule)),
+      ...this.services(),
+      ...this.ports('ports', 'port'),
+      ...this.protocols(),
+      ...this.ports('sourcePorts', 'source-port'),
+      ...icmp.filter(accepts),
+      ...middle.filter(accepts),
+      ...after.flatMap((one) => this.decide(one)),
+    ]
+  }
+
+  origin(key: string, item: string, what: string): Origin {
+    return originOf(this.entry, `${this.kind} ${this.name}: ${what} ${item}`, key, item)
+  }
+
+  /** `zone/public/services=ssh#tcp/22`. */
+  id(key: string, item: string, part: string): string {
+    return `${this.kind}/${this.name}/${key}=${item}${part === '' ? '' : `#${part}`}`
+  }
+
+  /** What becomes of packets that no rule decided. */
+  target(id: string, target: string, verdict: Verdict, match: Match = {}): Rule {
+    const origin = originOf(this.entry, `${this.kind} ${this.name}: target ${target}`, 'target')
+    return { id: `${this.kind}/${this.name}/${id}`, match, verdict, origin }
+  }
+
+  reportUnenforced(): void {
+    const { masquerade, forwardPorts } = this.entry.value
+    if (masquerade) this.unenforced.notEnforced('masquerade', originOf(this.entry, `${this.kind} ${this.name}: masquerade`, 'masquerade'))
+    for (const { port, protocol, toPort, toAddr } of forwardPorts) {
+      const item = `${port}/${protocol}:${toPort}${toAddr === '' ? '' : `:${toAddr}`}`
+      this.unenforced.notEnforced(`forward-port ${item}`, this.origin('forwardPorts', item, 'forward-port'))
+    }
+    for (const { rule, origin } of this.rich) {
+      const element = unenforcedElement(rule)
+      if (element !== null) this.unenforced.notEnforced(`${element} in a rich rule`, origin)
+    }
+  }
+
+  private services(): readonly Rule[] {
+    return this.entry.value.services.flatMap((name) => {
+      const origin = this.origin('services', name, 'service')
+      const matches = this.problems.attempt(origin, () => serviceMatches(name, this.lookup)) ?? []
+      this.warnAboutHelpers(name, origin)
+      return matches.map(({ id, match }): Rule => ({ id: this.id('services', name, id), match, verdict: { kind: 'accept' }, origin }))
+    })
+  }
+
+  /** The service's ports are open, but the connections its helper would announce are not recognised. */
+  private warnAboutHelpers(name: string, origin: Origin): void {
+    // an unknown name is a problem already
+    const helpers = new Problems().attempt(origin, () => serviceHelpers(name, this.lookup)) ?? []
+    for (const helper of helpers) this.warnings.notEnforced(`helper ${helper} of service ${name}`, origin)
+  }
+
+  private ports(key: 'ports' | 'sourcePorts', kind: 'port' | 'source-port'): readonly Rule[] {
+    const yaml = key === 'ports' ? 'ports' : 'source-ports'
+    return this.entry.value[key].flatMap((spec) => {
+      const item = `${spec.port}/${spec.protocol}`
+      const origin = this.origin(key, item, kind === 'port' ? 'port' : 'source port')
+      const protocol = this.problems.attempt(origin, () => portMatch(kind, spec))
+      return protocol === null ? [] : [{ id: this.id(yaml, item, ''), match: { protocol }, verdict: { kind: 'accept' }, origin } as const]
+    })
+  }
+
+  private protocols(): readonly Rule[] {
+    return this.entry.value.protocols.flatMap((item) => {
+      const origin = this.origin('protocols', item, 'protocol')
+      const number = this.problems.attempt(origin, () => requireProtocol(item))
+      if (number === null) return []
+      return [{ id: this.id('protocols', item, ''), match: { protocol: { kind: 'protocol', number } }, verdict: { kind: 'accept' }, origin } as const]
+    })
+  }
+
+  private icmpNamed(verdict: Verdict): readonly Rule[] {
+    return this.entry.value.icmpBlocks.flatMap((name) => {
+      const origin = this.origin('icmpBlocks', name, 'icmp-block')
+      const matches = this.problems.attempt(origin, () => icmpMatches(name, families, {}, this.lookup)) ?? []
+      return matches.map(({ id, match }): Rule => ({ id: this.id('icmp-blocks', name, id), match, verdict, origin }))
+    })
+  }
+
+  private readRich(): readonly Rich[] {
+    return this.entry.value.richRules.flatMap((text) => {
+      const origin = this.origin('richRules', text, 'rich rule')
+      const rule = this.problems.attempt(origin, () => parseRichRule(text))
+      return rule === null ? [] : [{ text, rule, origin }]
+    })
+  }
+
+  private decide({ text, rule, origin }: Rich): readonly Rule[] {
+    for (const side of [rule.source, rule.destination]) if (side?.kind === 'ipset') this.ipsets.add(side.text)
+    const decisions = this.problems.attempt(origin, () => richDecisions(rule, this.lookup)) ?? []
+    return decisions.map(({ id, match, verdict }): Rule => ({ id: this.id('rich-rules', text, id), match, verdict, origin }))
+  }
+}
