@@ -114,10 +114,14 @@ export interface LayerText {
   readonly stamp: FileStamp
 }
 
-export function readText(loading: Loading, at: LayerTree, path: string, maxBytes: number): LayerText | null {
-  const bytes = readBytes(loading, at, path, maxBytes)
-  return bytes === null ? null : decodeLayer(loading, at, path, bytes.bytes, bytes.stamp)
+export function readText(
+  loading: Loading, at: LayerTree, path: string, maxBytes: number, decode: (path: string, bytes: Uint8Array) => string | FileTrouble = decoderOf(at),
+): LayerText | null {
+  const read = readBytes(loading, at, path, maxBytes)
+  return read === null ? null : decodeLayer(loading, at, path, read.bytes, read.stamp, decode)
 }
+
+const decoderOf = (at: LayerTree): ((path: string, bytes: Uint8Array) => string | FileTrouble) => (at.format === 'yaml' ? decodeText : decodeForeign)
 
 function readBytes(loading: Loading, at: LayerTree, path: string, maxBytes: number): { readonly bytes: Uint8Array; readonly stamp: FileStamp } | null {
   const file = openFile(at.tree, path, maxBytes)
@@ -128,8 +132,10 @@ function readBytes(loading: Loading, at: LayerTree, path: string, maxBytes: numb
   return null
 }
 
-function decodeLayer(loading: Loading, at: LayerTree, path: string, bytes: Uint8Array, stamp: FileStamp): LayerText | null {
-  const text = at.format === 'yaml' ? decodeText(path, bytes) : decodeForeign(path, bytes)
+function decodeLayer(
+  loading: Loading, at: LayerTree, path: string, bytes: Uint8Array, stamp: FileStamp, decode = decoderOf(at),
+): LayerText | null {
+  const text = decode(path, bytes)
   if (typeof text === 'string') {
     loading.texts.set(path, text)
     return { text, stamp }

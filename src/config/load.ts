@@ -44,7 +44,7 @@ const maxListBytes = 256 * 1024 * 1024
 const mainFile = 'derpanet.yaml'
 
 /** One load in progress. */
-interface Loading extends LayerLoading {
+export interface Loading extends LayerLoading {
   readonly options: LoadOptions
   readonly previous: Settings | undefined
 }
@@ -111,7 +111,7 @@ function checkTopNames(loading: Loading, tree: FileTree): void {
   }
 }
 
-function loadMain(loading: Loading, admin: LayerTree | null): Entry<MainSettings> {
+export function loadMain(loading: Loading, admin: LayerTree | null): Entry<MainSettings> {
   const entry = admin === null ? null : loadEntry(loading, admin, mainFile, mainKind, loading.previous?.main)
   if (entry !== null) return entry
   const before = loading.previous?.main
@@ -124,7 +124,7 @@ function listNames(loading: Loading, tree: FileTree, folder: string, extension: 
   return new Set(names)
 }
 
-async function loadLists(loading: Loading, tree: FileTree): Promise<ReadonlyMap<string, AddressList>> {
+export async function loadLists(loading: Loading, tree: FileTree): Promise<ReadonlyMap<string, AddressList>> {
   const found = new Map<string, AddressList>()
   const builder = new ListBuilder()
   try {

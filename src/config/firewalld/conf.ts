@@ -36,6 +36,15 @@ function readLine(line: string): Line {
   return { kind: 'value', key, value, start, end: start + value.length }
 }
 
+/** UTF-8, or ISO-8859-1 where it is none: a remark in an old encoding is no reason to lose a default zone. */
+export function decodeConf(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    return Buffer.from(bytes).toString('latin1')
+  }
+}
+
 /** The first definition of a key counts. Never throws for any text. */
 export function parseConf(file: string, text: string, face: Face): Conf {
   const values = new Map<string, string>()

@@ -55,3 +55,9 @@ export const icmpNumbersByName: Readonly<Record<string, readonly [Numbers, Numbe
   'unknown-header-type': [[], [[4, 1]]],
   'unknown-option': [[], [[4, 2]]],
 }
+
+/** Both empty for a name that nobody knows. */
+export function numbersOf(name: string): Pick<IcmpTypeSettings, 'ipv4' | 'ipv6'> {
+  const [ipv4, ipv6] = Object.hasOwn(icmpNumbersByName, name) ? icmpNumbersByName[name]! : [[], []]
+  return { ipv4, ipv6 }
+}

@@ -17,7 +17,7 @@ import { kinds } from '../../settings/kinds.ts'
 import { policyFields } from '../../settings/policy.ts'
 import { serviceFields } from '../../settings/service.ts'
 import { zoneFields } from '../../settings/zone.ts'
-import { icmpNumbersByName } from './icmp-numbers.ts'
+import { numbersOf } from './icmp-numbers.ts'
 import {
   addItem, attempt, attribute, deprecated, flagElement, itemElement, portRangeElement, ruleElement, textElement,
 } from './rows.ts'
@@ -309,9 +309,7 @@ const icmptype: XmlKind<IcmpTypeSettings> = {
     },
   ],
   finish(reading) {
-    const [ipv4, ipv6] = Object.hasOwn(icmpNumbersByName, reading.name) ? icmpNumbersByName[reading.name]! : [[], []]
-    reading.values['ipv4'] = ipv4
-    reading.values['ipv6'] = ipv6
+    Object.assign(reading.values, numbersOf(reading.name))
   },
 }
 
