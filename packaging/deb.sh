@@ -10,7 +10,7 @@ tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
 chmod 755 "$tree"
 
-for made in derpanetd.js derpanetctl.js derpanet.bpf.o derpanet-load lib; do
+for made in derpanetd.js derpanetd.bundle.js derpanetctl.js derpanetctl.bundle.js derpanet.bpf.o derpanet-load lib; do
     [ -e "dist/$made" ] || { echo "deb: dist/$made is missing: run npm run build first" >&2; exit 1; }
 done
 
@@ -19,6 +19,7 @@ program=$tree/usr/lib/derpanet/program
 install -d "$program" "$tree/usr/sbin" "$tree/usr/bin"
 install -m 644 dist/package.json "$program/package.json"
 install -m 755 dist/derpanetd.js dist/derpanetctl.js dist/derpanet-load "$program/"
+install -m 644 dist/*.bundle.js dist/*.cache "$program/"
 for worker in dist/*-worker.js; do [ -e "$worker" ] && install -m 644 "$worker" "$program/"; done
 install -m 644 dist/derpanet.bpf.o "$program/"
 ln -s ../lib/derpanet/program/derpanetd.js "$tree/usr/sbin/derpanetd"

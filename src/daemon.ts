@@ -236,14 +236,18 @@ export class Daemon implements FirewallService {
     this.log.info({ generation, source: candidate.source, state: this.state, summary }, 'rules are in force')
     this.tellReady()
     if (this.enforcer.needsRepair()) this.scheduleRepair()
-    void this.queue.add('repair', () => this.followUp())
   }
 
-  /** Nobody has to wait for what only makes things faster: rules are in force before XDP is attached. */
-  private async followUp(): Promise<void> {
-    const summary = await this.enforcer.followUp()
-    if (summary !== '') this.log.info({ summary }, 'early drops are in force')
-    if (this.enforcer.needsRepair()) this.scheduleRepair()
+  /**
+   * To be called once after start(), when everybody who waits for the rules has been told: nobody has to wait for what only
+   * makes things faster. Brings the subtracting dataplanes (XDP) to the plan; every later change does so by itself.
+   */
+  async followUp(): Promise<void> {
+    await this.queue.add('repair', async () => {
+      const summary = await this.enforcer.followUp()
+      if (summary !== '') this.log.info({ summary }, 'early drops are in force')
+      if (this.enforcer.needsRepair()) this.scheduleRepair()
+    })
   }
 
   /** The same configuration keeps its number through a restart. */

@@ -95,8 +95,9 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
     onChange: (files) => void daemon.filesChanged(files).catch((error: unknown) => log.error({ error }, 'changed files could not be looked at')),
     onTrouble: (reason) => log.warn({ reason }, 'folder is not watched; changes there need a reload'),
   })
-  followLinks(daemon, dataplanes.xdp, log)
   beatForWatchdog(notify)
+  await daemon.followUp()
+  followLinks(daemon, dataplanes.xdp, log)
   await daemon.settle()
   setTimeout(packMemory, packAfterMs).unref()
 }

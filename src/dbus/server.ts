@@ -77,13 +77,16 @@ export async function startBus({ service, inForce, address, compat, log }: BusOp
   })
   try {
     await transport.addMatch("type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',member='NameOwnerChanged'")
-    await warmUp(tree, context, log, { withFirewalld })
+    // While iptables works there is time for it; the names do not wait for its end, because a first call that meets cold
+    // code waits 3 ms, and everybody would wait 30 ms for the first call.
+    const warming = warmUp(tree, context, log, { withFirewalld })
     await inForce
     const names: string[] = []
     for (const name of withFirewalld ? [derpanetName, firewalldName] : [derpanetName]) {
       if (await transport.requestName(name)) names.push(name)
       else log.warn({ name }, 'bus name refused: another program owns it or the bus policy forbids it')
     }
+    await warming
     log.info({ names: names.join(' '), face: withFirewalld ? face : 'none', unique: transport.name }, 'on the bus')
     return {
       names,

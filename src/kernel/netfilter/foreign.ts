@@ -12,28 +12,22 @@ const nftFamily: Readonly<Record<Family, string>> = { ipv4: 'ip', ipv6: 'ip6' }
 
 /** Which base chains and tables the change set will bring into being: `ip/mangle`, `ip/mangle/INPUT`. */
 export async function chainsToBeCreated(exec: Exec, changes: Readonly<Record<Family, readonly TableChange[]>>): Promise<readonly string[]> {
-  const created = await Promise.all(families.map(async (family) => {
-    const wanted = changes[family].flatMap(({ table, addJumps }) => addJumps.map(({ chain }) => ({ table, chain })))
-    if (wanted.length === 0) return []
-    const nft = nftFamily[family]
-    const { stdout } = await execOk(exec, { command: 'nft', args: ['list', 'chains', nft] })
-    const present = presentChains(stdout)
-    return wanted.flatMap(({ table, chain }) => [
-      ...(present.has(table) ? [] : [`${nft}/${table}`]), ...(present.get(table)?.has(chain) === true ? [] : [`${nft}/${table}/${chain}`]),
-    ])
-  }))
-  return [...new Set(created.flat())]
+  const wanted = families.flatMap((family) => changes[family].flatMap(({ table, addJumps }) => addJumps.map(({ chain }) => [`${nftFamily[family]}/${table}`, chain] as const)))
+  if (wanted.length === 0) return []
+  const present = presentChains((await execOk(exec, { command: 'nft', args: ['list', 'chains'] })).stdout)
+  const created = wanted.flatMap(([table, chain]) => [...(present.has(table) ? [] : [table]), ...(present.get(table)?.has(chain) === true ? [] : [`${table}/${chain}`])])
+  return [...new Set(created)]
 }
 
-/** `nft list chains` → chains by table. */
+/** `nft list chains` → chains by `family/table`. */
 function presentChains(text: string): ReadonlyMap<string, ReadonlySet<string>> {
   const chains = new Map<string, Set<string>>()
   let current: Set<string> | undefined
   for (const line of text.split('\n')) {
-    const table = /^table \S+ (\S+) \{/.exec(line)?.[1]
-    if (table !== undefined) {
+    const [, family, table] = /^table (\S+) (\S+) \{/.exec(line) ?? []
+    if (family !== undefined) {
       current = new Set()
-      chains.set(table, current)
+      chains.set(`${family}/${table}`, current)
     }
     const chain = /^\tchain (\S+) \{/.exec(line)?.[1]
     if (chain !== undefined) current?.add(chain)

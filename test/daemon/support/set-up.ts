@@ -90,6 +90,7 @@ export async function setUp(t: Test, files: Readonly<Record<string, string>> = {
       })
       world.daemon.subscribe((event) => void events.push(event))
       await world.daemon.start()
+      await world.daemon.followUp()
       await world.daemon.settle()
       return world.daemon
     },
