@@ -10,7 +10,7 @@ import { watchFolders } from './config/watch.ts'
 import { writeMainKey } from './config/write.ts'
 import { hostAddresses } from './host/addresses.ts'
 import { watchLinks } from './host/links.ts'
-import { createExec } from './kernel/exec.ts'
+import { createExec, createSessions } from './kernel/exec.ts'
 import { createNetfilter } from './kernel/netfilter/netfilter.ts'
 import { createXdp, type XdpDataplane } from './kernel/xdp/xdp.ts'
 import type { Dataplane } from './kernel/dataplane.ts'
@@ -58,7 +58,7 @@ interface Dataplanes {
 
 function createDataplanes({ action, paths, variant, xdp: xdpMode }: CommandLine, log: Log): Dataplanes {
   const exec = createExec()
-  const netfilter = createNetfilter({ exec, stateDir: paths.run, log: (message, fields) => log.debug(fields ?? {}, message), ...(variant === null ? {} : { variant }) })
+  const netfilter = createNetfilter({ exec, openSession: createSessions(), stateDir: paths.run, log: (message, fields) => log.debug(fields ?? {}, message), ...(variant === null ? {} : { variant }) })
   if (action === 'run') netfilter.lookAhead()
   const xdp = createXdp({ pinDir: paths.pins, loader: paths.loader, object: paths.object, exec, log, mode: xdpMode })
   return { all: [netfilter, xdp], xdp }

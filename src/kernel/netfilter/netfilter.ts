@@ -17,13 +17,14 @@ import { afterChanges, changesTables, diff, formatChangeSet, isEmptyChangeSet } 
 import type { ChangeSet } from '../../diff/diff.ts'
 import type { Observed } from '../../diff/observed.ts'
 import { execOk } from '../exec.ts'
-import type { Exec } from '../exec.ts'
+import type { Exec, OpenSession } from '../exec.ts'
 import type { ApplyReport, Counters, Dataplane, DataplaneStatus } from '../dataplane.ts'
 import { Tally, chainIds, chainKey, tallyChains, tallyPorts } from './counters.ts'
 import { describeFailure } from './failure.ts'
 import { chainsToBeCreated, removeCreated } from './foreign.ts'
 import { mapFamilies, ownTables, parseSave } from './observe.ts'
 import type { SavedFamily } from './observe.ts'
+import { SetSession } from './set-session.ts'
 import { destroySets, editSets, listSets, loadSets, readPorts } from './sets.ts'
 import { emptyState, readState, removeState, writeState } from './state.ts'
 import type { NetfilterState } from './state.ts'
@@ -34,6 +35,8 @@ export type { Variant } from './tools.ts'
 
 export interface NetfilterOptions {
   readonly exec: Exec
+  /** For single edits of sets without starting a program each time; absent = one each. */
+  readonly openSession?: OpenSession
   /** A directory of our own; created when missing. */
   readonly stateDir: string
   /** Absent = the variant that `iptables` is on this host. */
@@ -78,7 +81,11 @@ class Netfilter implements NetfilterDataplane {
   private known: Observed | null = null
   private problem: string | null = null
 
-  constructor(private readonly options: NetfilterOptions) {}
+  private readonly setSession: SetSession | null
+
+  constructor(private readonly options: NetfilterOptions) {
+    this.setSession = options.openSession === undefined ? null : new SetSession(options.openSession)
+  }
 
   async apply(plan: Plan, signal?: AbortSignal): Promise<ApplyReport> {
     const started = performance.now()
@@ -114,6 +121,7 @@ class Netfilter implements NetfilterDataplane {
   /** Everything is tried; what failed is told at the end. */
   async purge(): Promise<void> {
     const { tools, state } = await this.open()
+    this.setSession?.forget()
     this.known = null
     this.plan = null
     const failures: string[] = []
@@ -185,7 +193,8 @@ class Netfilter implements NetfilterDataplane {
   private async applyEdits(plan: Plan, changes: ChangeSet, state: NetfilterState): Promise<string> {
     const known = this.known!
     this.known = null
-    await editSets(this.options.exec, state, changes.edit, () => writeState(this.options.stateDir, state))
+    const session = this.setSession
+    await editSets(this.options.exec, state, changes.edit, () => writeState(this.options.stateDir, state), session === null ? undefined : (lines) => session.edit(lines))
     this.plan = plan
     this.known = afterChanges(known, changes)
     return summaryOf(changes)
@@ -195,6 +204,7 @@ class Netfilter implements NetfilterDataplane {
   private async commit(plan: Plan, changes: ChangeSet, seen: Seen): Promise<void> {
     const { exec, stateDir } = this.options
     const { tools, state } = await this.open()
+    if (changes.load.length > 0 || changes.destroy.length > 0) this.setSession?.forget()
     if (changes.edit.length > 0) await editSets(exec, state, changes.edit, () => writeState(stateDir, state))
     await loadSets(exec, state, changes.load)
 

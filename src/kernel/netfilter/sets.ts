@@ -9,6 +9,7 @@ import { execOk } from '../exec.ts'
 import type { Exec } from '../exec.ts'
 import { Tally, tallyPorts } from './counters.ts'
 import { describeFailure } from './failure.ts'
+import type { EditLines } from './set-session.ts'
 import { parsePortCounts, parseSets } from './observe.ts'
 import type { Count } from './observe.ts'
 import type { NetfilterState } from './state.ts'
@@ -42,7 +43,7 @@ export async function loadSets(exec: Exec, state: NetfilterState, loads: readonl
 
 /** A few elements of sets in use. While it runs, and after a failure, their content counts as unknown. */
 export async function editSets(
-  exec: Exec, state: NetfilterState, edits: readonly LiveEdit[], writeState: () => Promise<void>,
+  exec: Exec, state: NetfilterState, edits: readonly LiveEdit[], writeState: () => Promise<void>, editLines: EditLines = restoreLines(exec),
 ): Promise<void> {
   const losing = edits.filter(({ before, set, add, remove, counted }) => counted && (remove.length > 0 || add.some((entry) => hadOwner(before.portRules, entry)))
     && set.portRules !== undefined)
@@ -58,12 +59,16 @@ export async function editSets(
   for (const { name } of edits) state.sets.delete(name)
   await writeState()
   try {
-    await execOk(exec, { command: 'ipset', args: ['restore'], input: formatEdits(edits), timeoutMs: loadTimeoutMs })
+    await editLines(formatEdits(edits))
   } catch (error) {
     throw new Error(`edit sets ${rolesOf(edits)}: ${describeFailure(error, formatEdits(edits))}`, { cause: error })
   }
   record(state, edits)
   await writeState()
+}
+
+function restoreLines(exec: Exec): EditLines {
+  return async (lines) => void (await execOk(exec, { command: 'ipset', args: ['restore'], input: lines, timeoutMs: loadTimeoutMs }))
 }
 
 function hadOwner(owners: LiveEdit['before']['portRules'], entry: string): boolean {
