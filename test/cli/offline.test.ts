@@ -12,10 +12,15 @@ interface Ran {
   readonly stderr: string
 }
 
-/** As user nobody when this is root: nothing offline may need more. A clean environment also keeps tap's hooks out. */
+const mayRead = ['--inh-caps', '--ambient-caps', '--bounding-set'].map((set) => `${set}=-all,+dac_read_search`)
+
+/**
+ * As user nobody when this is root: nothing offline may need more; it may read everywhere, because a clone may lie in /root.
+ * A clean environment also keeps tap's hooks out.
+ */
 function ctl(t: Test, ...args: string[]): Promise<Ran> {
   const environment = ['-i', `PATH=${process.env['PATH'] ?? ''}`, 'TSX_DISABLE_CACHE=1', 'COLUMNS=120']
-  const nobody = process.getuid?.() === 0 ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] : []
+  const nobody = process.getuid?.() === 0 ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', ...mayRead] : []
   const command = [process.execPath, '--import', 'tsx', join(repository, 'src/cli/main.ts'), '--lib-dir', join(repository, 'etc/lib'), ...args]
   return new Promise((resolve) => {
     execFile('env', [...environment, ...nobody, ...command], { cwd: repository }, (error, stdout, stderr) => {

@@ -121,14 +121,17 @@ class Demo {
       direction: 'in', family, protocol: 6, source: addrOf(source), destination: addrOf(family === 'ipv4' ? firewall.ext4 : firewall.ext6),
       sourcePort: 40_000 + lines.length * 25 + (this.synNumber++ % 25), destinationPort: port, inInterface: 'ext0',
     } as const
-    const frame = buildFrame(family, buildPacket(packet, { marker: 1 + this.synNumber }), { source: addresses.macs.outside, destination: addresses.macs.ext })
+    const macs = { source: addresses.macs.outside, destination: addresses.macs.ext }
+    const frame = buildFrame(family, buildPacket(packet, { marker: 1 + this.synNumber }), macs)
     const heard = (await this.outside.exchange(['eth0'], [frame], { waitMs: 100 })).map(readFrame)
-    const answers = heard.flatMap((reply) => {
+    // a SYN-ACK that nobody acknowledges would come again and count again
+    const reset = buildPacket(packet, { marker: 1 + this.synNumber, tcpFlags: tcpFlags.rst, tcpSequence: 2 + this.synNumber })
+    await this.outside.exchange(['eth0'], [buildFrame(family, reset, macs)], { waitMs: 0 })
+    return heard.flatMap((reply) => {
       if (reply?.kind === 'icmp-error' && reply.marker === 1 + this.synNumber) return [`reject icmp${reply.type}/${reply.code}`]
       if (reply?.kind !== 'tcp' || reply.destination !== packet.source || reply.destinationPort !== packet.sourcePort) return []
       return [(reply.flags & tcpFlags.rst) === 0 ? 'open' : 'closed']
-    })
-    return answers[0] ?? 'drop'
+    })[0] ?? 'drop'
   }
 
   private synNumber = 0

@@ -7,7 +7,7 @@ level=${1:-test}
 
 run_packages=(iptables ipset nftables iproute2 dbus libbpf1 libsystemd0)
 test_packages=(firewalld python3-firewall python3-dbus python3-gi ebtables polkitd clang llvm gcc make g++ libbpf-dev libsystemd-dev
-               libc6-dev linux-libc-dev pkg-config ethtool conntrack tcpdump iputils-ping systemd util-linux bpftool)
+               libc6-dev linux-libc-dev pkg-config ethtool conntrack tcpdump iputils-ping systemd util-linux procps groff-base bpftool)
 wanted=("${run_packages[@]}")
 [ "$level" = run ] || wanted+=("${test_packages[@]}")
 
