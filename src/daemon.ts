@@ -3,13 +3,17 @@
 //
 // Invariants
 //  1. `runtime` is what the kernel enforces. A failure on the way leaves both as they were.
-//  2. `permanent` is what the files said when they were last loaded without a mistake.
+//  2. `permanent` is what the files said when they were last loaded without a mistake, and what callers wrote since.
 //  3. A generation's number rises when what is enforced changes, and is never given out twice.
 //  4. Events are told after the commit, in commit order.
 import { DerpanetError } from './errors.ts'
 import { decision, type Log } from './log.ts'
-import type { Caller, ChangeResult, ConfigurationProblem, FirewallService, ServiceEvent, ServiceStatus } from './service.ts'
+import type {
+  Caller, ChangeResult, ConfigurationProblem, FirewallService, RuntimeToPermanentOptions, ServiceEvent, ServiceStatus,
+} from './service.ts'
 import type { Change, Reduced } from './model/change.ts'
+import { requireDirectFamily, type DirectChange } from './model/direct.ts'
+import type { PermanentChange, PermanentEffect, PermanentEvent } from './model/permanent.ts'
 import type { Runtime, Settings } from './model/settings.ts'
 import { resolve, type Problem } from './model/resolve.ts'
 import { reduceRuntime } from './model/reduce.ts'
@@ -17,6 +21,8 @@ import { compile } from './compile/compile.ts'
 import type { Plan } from './compile/plan.ts'
 import type { Counters, Dataplane } from './kernel/dataplane.ts'
 import type { Diagnostic } from './config/diagnostic.ts'
+import { combineZones } from './config/firewalld/tree.ts'
+import { reducePermanent } from './settings/permanent.ts'
 import { decodeSettings, digestSettings, encodeSettings } from './state/codec.ts'
 import type { GenerationRecord, GenerationStore } from './state/generations.ts'
 import type { JournalContent, PendingExpiry, RuntimeJournal } from './state/journal.ts'
@@ -25,29 +31,21 @@ import type { Clock } from './daemon/clock.ts'
 import { Enforcer } from './daemon/enforcer.ts'
 import { keepRuntimeBindings } from './daemon/keep.ts'
 import { mistakesIn, problemText, warningsIn, type Mistakes } from './daemon/mistakes.ts'
+import { asRefusal, describeEffect, differences, partsOfRuntime, type Loaded, type PermanentFiles } from './daemon/permanent.ts'
 import { WriterQueue, type TaskKind } from './daemon/queue.ts'
 import { replayJournal } from './daemon/replay.ts'
 import { ExpiryTimers } from './daemon/timers.ts'
 
-export interface Loaded {
-  /** null when any diagnostic is an error. */
-  readonly settings: Settings | null
-  readonly diagnostics: readonly Diagnostic[]
-}
-
 export interface DaemonOptions {
   readonly version: string
-  /** Reads the files; `previous` lets unchanged ones be shared. */
-  readonly load: (previous?: Settings) => Promise<Loaded>
-  /** The shipped definitions alone. */
-  readonly loadShipped: () => Promise<Loaded>
-  /** Sets one key of derpanet.yaml. */
-  readonly writeMainKey: (key: string, value: string) => Promise<void>
+  readonly files: PermanentFiles
   readonly dataplanes: readonly Dataplane[]
   readonly generations: GenerationStore
   readonly journal: RuntimeJournal
   readonly clock: Clock
   readonly log: Log
+  /** For tests of the interface only: what is not enforced yet is accepted and does nothing. */
+  readonly acceptUnenforced?: boolean
   /** At start, when it is clear what is going to be enforced first: edges can get ready while the kernel works. */
   readonly onChosen?: (settings: Settings) => void
   /** For systemd: a reload begins (it ends with the next call), or what is in force now. */
@@ -68,6 +66,7 @@ interface Candidate {
   readonly record: GenerationRecord | null
 }
 
+const acceptsUnenforced = 'WHAT IS NOT ENFORCED YET IS ACCEPTED AND DOES NOTHING (--accept-unenforced): NOT A FIREWALL TO RELY ON'
 const repairDelayMs = 5000
 const expiryRetryMs = 1000
 
@@ -101,7 +100,7 @@ export class Daemon implements FirewallService {
   }
 
   runtime(): Runtime {
-    return this.inForce?.runtime ?? { settings: this.permanentSettings, panic: false }
+    return this.inForce?.runtime ?? this.runtimeOf(this.permanentSettings)
   }
 
   permanent(): Settings {
@@ -124,7 +123,7 @@ export class Daemon implements FirewallService {
       dataplanes: await this.enforcer.status(),
       pending: this.pending,
       problem: this.problem,
-      warnings: this.warnings,
+      warnings: this.options.acceptUnenforced === true ? [acceptsUnenforced, ...this.warnings] : this.warnings,
     }
   }
 
@@ -149,6 +148,7 @@ export class Daemon implements FirewallService {
   }
 
   private async startAlone(): Promise<void> {
+    if (this.options.acceptUnenforced === true) this.log.warn({}, acceptsUnenforced)
     const refused: string[] = []
     const facts: Record<string, string | number> = {}
     for await (const candidate of this.candidates(facts, refused)) {
@@ -156,7 +156,7 @@ export class Daemon implements FirewallService {
       this.permanentSettings = candidate.settings
       this.options.onChosen?.(candidate.settings)
       try {
-        const summary = await this.enforce(replayed?.runtime ?? { settings: candidate.settings, panic: false }, true)
+        const summary = await this.enforce(replayed?.runtime ?? this.runtimeOf(candidate.settings), true)
         this.begin(candidate, replayed, facts, summary)
         return
       } catch (error) {
@@ -171,7 +171,7 @@ export class Daemon implements FirewallService {
   }
 
   private async *candidates(facts: Record<string, string | number>, refused: string[]): AsyncGenerator<Candidate> {
-    const files = await this.options.load()
+    const files = await this.options.files.load()
     this.logWarnings(files.diagnostics)
     const mistakes = this.judge(files)
     if (mistakes === null && files.settings !== null) {
@@ -190,7 +190,7 @@ export class Daemon implements FirewallService {
     } else {
       facts['last-known-good'] = 'none'
     }
-    const shipped = await this.options.loadShipped()
+    const shipped = await this.options.files.loadShipped()
     if (this.judge(shipped) === null && shipped.settings !== null) yield { source: 'builtin', settings: shipped.settings, record: null }
     else facts['shipped'] = 'broken'
     yield { source: 'builtin', settings: builtinSettings, record: null }
@@ -200,9 +200,11 @@ export class Daemon implements FirewallService {
     const content = this.readJournal()
     if (content === null) return null
     const digest = digestSettings(candidate.settings)
-    const base = content.header.runtime === undefined || content.header.settings !== digest ? candidate.settings
+    const base = content.header.runtime === undefined || content.header.settings !== digest ? combineZones(candidate.settings)
       : decodeSettings(content.header.runtime, new Map([...candidate.settings.lists.values()].map((list) => [list.digest, list])))
-    const replayed = replayJournal(base, content, this.options.clock.monotonicMs(), reduceRuntime)
+    const reduce = (runtime: Runtime, change: Change): Reduced<Runtime> => reduceRuntime(this.accepting(runtime), change)
+    const found = replayJournal(base, content, this.options.clock.monotonicMs(), reduce)
+    const replayed = { ...found, runtime: this.accepting(found.runtime) }
     for (const { change, reason } of replayed.failed) this.log.warn({ change: change.kind, reason }, 'runtime change could not be brought back')
     decision(this.log, 'runtime-journal', {
       base: content.header.generation, same: content.header.settings === digest, changes: content.lines.length, replayed: replayed.applied,
@@ -227,7 +229,7 @@ export class Daemon implements FirewallService {
     const newest = generations.newest()
     const unchanged = newest !== null && newest.settings === digestSettings(candidate.settings)
     const generation = this.firstNumber(candidate, replayed?.generation ?? null, unchanged ? newest.number : null)
-    this.inForce = { runtime: replayed?.runtime ?? { settings: candidate.settings, panic: false }, generation }
+    this.inForce = { runtime: replayed?.runtime ?? this.runtimeOf(candidate.settings), generation }
     this.state = candidate.source === 'files' ? 'RUNNING' : 'FAILED'
     for (const { key, dueMs, change } of replayed?.expiries ?? []) this.timers.arm(key, dueMs, change)
     this.beginJournal()
@@ -267,8 +269,7 @@ export class Daemon implements FirewallService {
   }
 
   private async changeAlone(change: Change, caller: Caller): Promise<ChangeResult> {
-    const before = this.requireRunning()
-    if (this.state === 'FAILED' && change.kind !== 'panic-set') throw new DerpanetError('RUNNING_BUT_FAILED', 'the configuration is broken: derpanetctl status')
+    const before = change.kind === 'panic-set' ? this.requireRunning() : this.requireUsable()
     const started = this.options.clock.monotonicMs()
     const reduced = reduceRuntime(before.runtime, change)
     if (reduced.world === before.runtime) return { name: reduced.name, generation: before.generation, events: [] }
@@ -284,21 +285,14 @@ export class Daemon implements FirewallService {
 
   /** Changes of the main settings are permanent too, as in firewalld. A file that cannot be written undoes the change. */
   private async persist(change: Change, before: InForce): Promise<void> {
-    if (change.kind !== 'default-zone-set' && change.kind !== 'log-denied-set') return
-    const main = this.permanentSettings.main
-    const [key, field, value] = change.kind === 'default-zone-set' ? (['default-zone', 'defaultZone', change.zone] as const) : (['log-denied', 'logDenied', change.value] as const)
+    const effect = mainEffect(change)
+    if (effect === null) return
     try {
-      await this.options.writeMainKey(key, value)
+      this.permanentSettings = await this.options.files.apply(this.permanentSettings, effect)
     } catch (error) {
       await this.enforce(before.runtime)
-      if (error instanceof DerpanetError) throw error
-      throw new DerpanetError('COMMAND_FAILED', (error as Error).message, { cause: error })
+      throw asRefusal(error)
     }
-    const reloaded = await this.options.load(this.permanentSettings)
-    const patched = { ...main, value: { ...main.value, [field]: value } }
-    // What a person edited in the same file meanwhile stays pending.
-    const same = reloaded.settings !== null && JSON.stringify(reloaded.settings.main.value) === JSON.stringify(patched.value)
-    this.permanentSettings = { ...this.permanentSettings, main: same && reloaded.settings !== null ? reloaded.settings.main : patched }
   }
 
   private commitChange(change: Change, caller: Caller, reduced: Reduced<Runtime>): void {
@@ -307,7 +301,7 @@ export class Daemon implements FirewallService {
     this.inForce = { runtime: reduced.world, generation }
     for (const key of reduced.cancelled) this.timers.cancel(key)
     for (const { key, timeoutSec, change: removal } of reduced.expiries) this.timers.arm(key, nowMs + timeoutSec * 1000, removal)
-    if (change.kind === 'default-zone-set' || change.kind === 'log-denied-set') {
+    if (mainEffect(change) !== null) {
       this.record('change', caller)
       this.beginJournal()
       return
@@ -352,11 +346,12 @@ export class Daemon implements FirewallService {
     const started = this.options.clock.monotonicMs()
     this.options.tell?.('reloading', 'reading the configuration')
     try {
-      const loaded = await this.options.load(this.permanentSettings)
+      const loaded = await this.options.files.load(this.permanentSettings)
       this.logWarnings(loaded.diagnostics)
       const settings = this.requireGood(loaded)
-      const kept = settings.main.value.flushAllOnReload ? { settings } : keepRuntimeBindings(before.runtime, settings)
-      const runtime = overtook.reduce(removeIfStill, { ...kept, panic: before.runtime.panic } as Runtime)
+      const fresh = this.runtimeOf(settings, before.runtime.panic)
+      const kept = settings.main.value.flushAllOnReload ? fresh : { ...fresh, ...keepRuntimeBindings(before.runtime, fresh.settings) }
+      const runtime = overtook.reduce(removeIfStill, kept)
       const summary = await this.enforceOrNote(runtime)
       this.commitReload(settings, runtime, before, caller)
       this.log.info({ generation: this.requireRunning().generation, by: describeCaller(caller), elapsedMs: this.options.clock.monotonicMs() - started, summary }, 'configuration is reloaded')
@@ -402,12 +397,101 @@ export class Daemon implements FirewallService {
     }
   }
 
+  // --- the permanent world
+
+  async changePermanent(change: PermanentChange | DirectChange, caller: Caller): Promise<void> {
+    await this.queue.add('change', async () => {
+      this.requireUsable()
+      const { effects, events } = reducePermanent(this.permanentSettings, change)
+      let settings = this.permanentSettings
+      for (const effect of effects) settings = await this.applyEffect(settings, effect)
+      this.commitPermanent(settings, events, caller, effects)
+    })
+  }
+
+  private async applyEffect(settings: Settings, effect: PermanentEffect): Promise<Settings> {
+    try {
+      return await this.options.files.apply(settings, effect)
+    } catch (error) {
+      if (!(error instanceof DerpanetError)) this.log.error({ error, effect: describeEffect(effect) }, 'permanent configuration could not be written')
+      throw asRefusal(error)
+    }
+  }
+
+  private commitPermanent(settings: Settings, events: readonly PermanentEvent[], caller: Caller, effects: readonly PermanentEffect[]): void {
+    this.permanentSettings = settings
+    this.beginJournal()
+    this.log.info({ written: effects.map(describeEffect), by: describeCaller(caller) }, 'permanent configuration is written')
+    for (const event of events) this.emit({ kind: 'permanent', event })
+  }
+
+  async checkPermanent(): Promise<void> {
+    const loaded = await this.options.files.load(this.permanentSettings)
+    const mistakes = this.judge(loaded)
+    if (mistakes !== null) throw mistakes.first
+  }
+
+  async runtimeToPermanent(options: RuntimeToPermanentOptions, caller: Caller): Promise<void> {
+    await this.queue.add('change', async () => {
+      const { runtime } = this.requireUsable()
+      const written: { effect: PermanentEffect; event: PermanentEvent }[] = []
+      const failed: string[] = []
+      let settings = this.permanentSettings
+      for (const part of partsOfRuntime(runtime.settings, settings, options)) {
+        try {
+          settings = await this.applyEffect(settings, part.effect)
+          written.push(part)
+        } catch (error) {
+          failed.push(`${describeEffect(part.effect)}: ${(error as Error).message}`)
+        }
+      }
+      this.commitPermanent(settings, written.map(({ event }) => event), caller, written.map(({ effect }) => effect))
+      if (failed.length === 0) return
+      this.log.error({ failed }, 'parts of the runtime could not be written')
+      throw new DerpanetError('RT_TO_PERM_FAILED', failed.join('; '))
+    })
+  }
+
+  async resetToDefaults(caller: Caller): Promise<void> {
+    await this.queue.add('change', async () => {
+      this.requireRunning()
+      try {
+        await this.options.files.reset()
+      } catch (error) {
+        throw asRefusal(error)
+      }
+      this.log.warn({ by: describeCaller(caller) }, 'own configuration files are set aside')
+      await this.reloadAlone(caller)
+    })
+  }
+
+  async adoptFiles(caller: Caller): Promise<void> {
+    await this.queue.add('change', async () => {
+      const before = this.permanentSettings
+      const loaded = await this.options.files.load(before)
+      const mistakes = this.judge(loaded)
+      if (mistakes !== null || loaded.settings === null) throw mistakes?.first ?? new Error('no settings and no diagnostic')
+      const events = differences(before, loaded.settings)
+      this.pending = { changed: false, problem: null }
+      if (events.length === 0) return
+      this.permanentSettings = loaded.settings
+      this.beginJournal()
+      this.log.info({ changed: events.length, by: describeCaller(caller) }, 'changed files are part of the permanent configuration')
+      for (const event of events) this.emit({ kind: 'permanent', event })
+    })
+  }
+
+  passthrough(ipv: string, _args: readonly string[], _caller: Caller): Promise<string> {
+    requireDirectFamily(ipv)
+    throw new DerpanetError('COMMAND_FAILED', 'passthrough is not enforced yet')
+  }
+
   // --- files changed on disk
 
   /** Looks at changed files at once and says what is wrong; they take effect on reload, or now with `auto-reload: yes`. */
   async filesChanged(files: readonly string[]): Promise<void> {
     const look = ++this.looks
-    const loaded = await this.options.load(this.permanentSettings)
+    const loaded = await this.options.files.load(this.permanentSettings)
     // A newer look, or the end, makes this one worthless.
     if (look !== this.looks || this.stopped) return
     const mistakes = this.judge(loaded)
@@ -420,7 +504,10 @@ export class Daemon implements FirewallService {
     }
     if (mistakes !== null) this.log.warn({ files, mistakes: mistakes.lines }, 'changed files have mistakes; what is in force stays')
     else if (loaded.settings?.main.value.autoReload === true) await this.autoReload(files)
-    else this.log.info({ files }, 'changed files are valid and wait for a reload')
+    else {
+      this.log.info({ files }, 'changed files are valid and wait for a reload')
+      this.emit({ kind: 'files-changed' })
+    }
   }
 
   private async autoReload(files: readonly string[]): Promise<void> {
@@ -485,6 +572,22 @@ export class Daemon implements FirewallService {
 
   // --- parts
 
+  private accepting(runtime: Runtime): Runtime {
+    return this.options.acceptUnenforced === true ? { ...runtime, acceptUnenforced: true } : runtime
+  }
+
+  /** What is enforced when nobody changes anything: zones made of several files are one. */
+  private runtimeOf(settings: Settings, panic = false): Runtime {
+    return this.accepting({ settings: combineZones(settings), panic })
+  }
+
+  /** Throws RUNNING_BUT_FAILED: what would be changed is not what is written. */
+  private requireUsable(): InForce {
+    const before = this.requireRunning()
+    if (this.state === 'FAILED') throw new DerpanetError('RUNNING_BUT_FAILED', 'the configuration is broken: derpanetctl status')
+    return before
+  }
+
   private requireRunning(): InForce {
     if (this.stopped) throw new DerpanetError('NOT_RUNNING', 'derpanetd is stopping')
     if (this.inForce === null) throw new DerpanetError('NOT_RUNNING', 'derpanetd is starting')
@@ -507,7 +610,7 @@ export class Daemon implements FirewallService {
   }
 
   private judge(loaded: Loaded): Mistakes | null {
-    const problems: readonly Problem[] = loaded.settings === null ? [] : problemsOf(loaded.settings)
+    const problems: readonly Problem[] = loaded.settings === null ? [] : problemsOf(this.runtimeOf(loaded.settings))
     return mistakesIn(loaded.diagnostics, problems)
   }
 
@@ -593,8 +696,18 @@ export class Daemon implements FirewallService {
   }
 }
 
-function problemsOf(settings: Settings): readonly Problem[] {
-  const { firewall, problems } = resolve({ settings, panic: false })
+/** Which key of the main file a change of the runtime writes too. */
+function mainEffect(change: Change): PermanentEffect | null {
+  switch (change.kind) {
+    case 'default-zone-set': return { kind: 'conf', key: 'DefaultZone', value: change.zone }
+    case 'log-denied-set': return { kind: 'conf', key: 'LogDenied', value: change.value }
+    case 'lockdown-set': return { kind: 'conf', key: 'Lockdown', value: change.on ? 'yes' : 'no' }
+    default: return null
+  }
+}
+
+function problemsOf(runtime: Runtime): readonly Problem[] {
+  const { firewall, problems } = resolve(runtime)
   return firewall === null ? problems : []
 }
 

@@ -29,6 +29,8 @@ export interface LogOptions {
   readonly level?: LogLevel
   /** Takes each finished line (with its newline) instead of standard output: tests. Never called for `journald`. */
   readonly write?: (line: string) => void
+  /** Everything goes there too, as `2026-01-02 03:04:05 WARNING: text`, the way firewalld writes its log. */
+  readonly file?: string
 }
 
 interface Journal {
@@ -46,7 +48,15 @@ export function createLog(options: LogOptions = {}): Log {
   if (format === 'journald' && journal === null) throw new Error('journald: module systemd-journald or its socket is missing')
   const stdout = options.write === undefined && format !== 'journald' ? destination({ fd: 1, sync: true }) : null
   const write = options.write ?? ((line: string) => void stdout?.write(line))
-  const sink = format === 'json' ? { write } : { write: (line: string) => emit(JSON.parse(line) as Line) }
+  const file = options.file === undefined ? null : destination({ dest: options.file, append: true, sync: true })
+  const sink = {
+    write(line: string): void {
+      const parsed = format === 'json' && file === null ? null : JSON.parse(line) as Line
+      if (format === 'json') write(line)
+      else if (parsed !== null) emit(parsed)
+      if (file !== null && parsed !== null) file.write(fileLine(parsed))
+    },
+  }
 
   function emit(line: Line): void {
     const { level, time, msg, ...fields } = line
@@ -55,6 +65,12 @@ export function createLog(options: LogOptions = {}): Log {
     if (format === 'journald') journal?.send(syslogPriorities[level], message, journalFields(fields))
     else if (format === 'syslog') write(`<${syslogPriorities[level]}>${message}\n`)
     else write(`${new Date(time).toISOString().slice(11, 23)} ${level.padEnd(5)} ${message}\n`)
+  }
+
+  function fileLine({ level, time, msg, ...fields }: Line): string {
+    const text = fieldsText(fields)
+    const word = level === 'warn' ? 'WARNING' : level.toUpperCase()
+    return `${new Date(time).toISOString().slice(0, 19).replace('T', ' ')} ${word}: ${text === '' ? msg : `${msg} ${text}`}\n`
   }
 
   return pino({

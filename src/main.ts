@@ -1,13 +1,15 @@
 // derpanetd: wires the edges to the one writer, listens to signals, ends with an exit status. Decides nothing.
 import { packMemory } from './frugal.ts'
-import { mkdirSync, readFileSync, realpathSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, realpathSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { Daemon, type Loaded } from './daemon.ts'
+import { Daemon } from './daemon.ts'
 import { systemClock } from './daemon/clock.ts'
-import { loadConfiguration } from './config/load.ts'
+import { permanentFiles, type PermanentFiles } from './daemon/permanent.ts'
+import { createFirewalldStore } from './config/store/firewalld.ts'
+import { createNativeStore } from './config/store/native.ts'
 import { watchFolders } from './config/watch.ts'
-import { writeMainKey } from './config/write.ts'
+import { installedFace } from './dbus/installed-face.ts'
 import { hostAddresses } from './host/addresses.ts'
 import { watchLinks } from './host/links.ts'
 import { createExec, createSessions } from './kernel/exec.ts'
@@ -33,7 +35,9 @@ async function main(): Promise<void> {
   const options = readCommandLine(program)
   if (options.action === 'help') return void process.stdout.write(usage)
   if (options.action === 'version') return void process.stdout.write(`derpanetd ${version}\n`)
-  const log = createLog({ level: options.logLevel, ...(options.logFormat === null ? {} : { format: options.logFormat }) })
+  const log = createLog({
+    level: options.logLevel, ...(options.logFormat === null ? {} : { format: options.logFormat }), ...(options.logFile === null ? {} : { file: options.logFile }),
+  })
   endOnBugs(log)
   if (!(await isOnlyOne())) end(exitStatus.second, 'another derpanetd runs in this network namespace')
   for (const folder of [options.paths.run, options.paths.state]) mkdirSync(folder, { recursive: true, mode: 0o700 })
@@ -74,7 +78,7 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
   let held: string | null = ''
   let bus: Promise<void> | null = null
   const daemon: Daemon = new Daemon({
-    version, dataplanes: dataplanes.all, generations, journal, clock: systemClock, log, ...loaders(paths),
+    version, dataplanes: dataplanes.all, generations, journal, clock: systemClock, log, files: filesOf(options), acceptUnenforced: options.acceptUnenforced,
     // The bus, the biggest part of the program, gets ready while iptables works.
     onChosen: () => { if (options.bus) bus ??= startServing(daemon, options, log, stopping, inForce) },
     tell: (phase, text) => {
@@ -91,7 +95,7 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
   held = null
   log.info({ elapsedMs: Math.round(performance.now()) }, 'ready')
   watchFolders({
-    folders: [paths.etc, paths.shipped],
+    folders: options.firewalldTree === null ? [paths.etc, paths.vendor, paths.shipped] : [options.firewalldTree.system, options.firewalldTree.defaults, paths.etc],
     onChange: (files) => void daemon.filesChanged(files).catch((error: unknown) => log.error({ error }, 'changed files could not be looked at')),
     onTrouble: (reason) => log.warn({ reason }, 'folder is not watched; changes there need a reload'),
   })
@@ -107,13 +111,15 @@ async function startServing(daemon: Daemon, options: CommandLine, log: Log, stop
   await serveBus(daemon, startBus, options, log, stopping, inForce)
 }
 
-function loaders(paths: DaemonPaths): { load(previous?: Settings): Promise<Loaded>; loadShipped(): Promise<Loaded>; writeMainKey(key: string, value: string): Promise<void> } {
-  const layers = { vendor: null, shipped: paths.shipped }
-  return {
-    load: (previous) => loadConfiguration({ ...layers, etc: paths.etc }, previous, { hostAddresses: hostAddresses() }),
-    loadShipped: () => loadConfiguration({ ...layers, etc: join(paths.run, 'no-configuration') }),
-    writeMainKey: (key, value) => writeMainKey(join(paths.etc, 'derpanet.yaml'), key, value),
-  }
+/** Our tree, or firewalld's as it is. What firewalld cannot say (lists, failsafe ports) is in ours in either case. */
+function filesOf({ paths, firewalldTree }: CommandLine): PermanentFiles {
+  return permanentFiles({
+    face: installedFace(),
+    loadOptions: () => ({ hostAddresses: hostAddresses() }),
+    storeOf: (face) => firewalldTree === null
+      ? createNativeStore({ etc: paths.etc, vendor: paths.vendor, shipped: paths.shipped }, face)
+      : createFirewalldStore({ ...firewalldTree, shipped: paths.shipped, own: existsSync(paths.etc) ? paths.etc : null }, face),
+  })
 }
 
 /** A host without a bus is still filtered. The bus may come later, or go and come back. */

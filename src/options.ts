@@ -6,6 +6,8 @@ import { parseArgs } from 'node:util'
 export interface DaemonPaths {
   readonly etc: string
   readonly shipped: string
+  /** What other packages ship for firewalld. */
+  readonly vendor: string
   readonly state: string
   readonly run: string
   /** Pinned maps and programs: a bpffs of our own where there is one. */
@@ -23,6 +25,11 @@ export interface CommandLine {
   readonly variant: 'nft' | 'legacy' | null
   readonly logFormat: 'journald' | 'syslog' | 'json' | 'pretty' | null
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
+  /** Log lines go there too, as text; firewalld's --log-file. */
+  readonly logFile: string | null
+  /** firewalld's own tree as the permanent configuration; null = ours. */
+  readonly firewalldTree: { readonly system: string; readonly defaults: string } | null
+  readonly acceptUnenforced: boolean
 }
 
 /** A command line that cannot be understood; exit status 2. */
@@ -39,6 +46,7 @@ Where things are:
   --root DIR          put DIR in front of all paths below that are not given themselves
   --config-dir DIR    configuration                        (/etc/derpanet)
   --lib-dir DIR       shipped zones, services, …           (/usr/lib/derpanet, else beside the program)
+  --vendor-dir DIR    what other packages ship as XML      (/usr/lib/firewalld)
   --state-dir DIR     generations and last-known-good      (/var/lib/derpanet)
   --run-dir DIR       runtime journal and pins             (/run/derpanet)
   --pin-dir DIR       pinned XDP maps, on a bpffs          (RUN-DIR/bpf)
@@ -52,7 +60,15 @@ What is done:
   --purge             remove every rule, set, map and program of ours, and end
   --log FORMAT        journald, syslog, json or pretty     (what fits the output)
   --log-level LEVEL   debug, info, warn or error           (info)
+  --accept-unenforced  FOR TESTS OF THE INTERFACE ONLY: accept what is not enforced yet, and do nothing for it
   --help, --version
+
+In the place of firewalld, on its files as they are:
+  --system-config DIR   the configuration is DIR/firewalld.conf, DIR/zones/*.xml, …, as in /etc/firewalld
+  --default-config DIR  definitions below it               (/usr/lib/firewalld, else those of --lib-dir)
+  --log-file FILE       write the log there too
+  --debug[=LEVEL]       as --log-level debug
+  --nofork, --nopid     accepted: derpanetd does neither
 
 Exit status: 0 ended by a signal; 1 nothing could be enforced, or a bug; 2 wrong usage; 3 another derpanetd
 runs in this network namespace.
@@ -71,9 +87,15 @@ export function parseCommandLine(args: readonly string[], program: string): Comm
   const run = values['run-dir'] ?? `${root}/run/derpanet`
   return {
     action: values.help ? 'help' : values.version ? 'version' : values.purge ? 'purge' : 'run',
+    firewalldTree: values['system-config'] === undefined && values['default-config'] === undefined ? null : {
+      system: values['system-config'] ?? `${root}/etc/firewalld`, defaults: values['default-config'] ?? `${root}/usr/lib/firewalld`,
+    },
+    acceptUnenforced: values['accept-unenforced'] === true,
+    logFile: values['log-file'] ?? null,
     paths: {
       etc: values['config-dir'] ?? `${root}/etc/derpanet`,
       shipped: values['lib-dir'] ?? shippedFolder(root, program),
+      vendor: values['vendor-dir'] ?? `${root}/usr/lib/firewalld`,
       state: values['state-dir'] ?? `${root}/var/lib/derpanet`,
       run,
       pins: values['pin-dir'] ?? join(run, 'bpf'),
@@ -85,7 +107,7 @@ export function parseCommandLine(args: readonly string[], program: string): Comm
     xdp: oneOf('--xdp', values.xdp ?? 'auto', ['auto', 'off']),
     variant: values.variant === undefined ? null : oneOf('--variant', values.variant, ['nft', 'legacy'] as const),
     logFormat: values.log === undefined ? null : oneOf('--log', values.log, ['journald', 'syslog', 'json', 'pretty'] as const),
-    logLevel: oneOf('--log-level', values['log-level'] ?? 'info', ['debug', 'info', 'warn', 'error']),
+    logLevel: oneOf('--log-level', values['log-level'] ?? (values.debug === undefined ? 'info' : debugLevel(values.debug)), ['debug', 'info', 'warn', 'error']),
   }
 }
 
@@ -100,7 +122,9 @@ const optionTable = {
   root: { type: 'string' }, 'config-dir': { type: 'string' }, 'lib-dir': { type: 'string' }, 'state-dir': { type: 'string' },
   'run-dir': { type: 'string' }, 'pin-dir': { type: 'string' }, loader: { type: 'string' }, 'bus-address': { type: 'string' },
   'no-bus': { type: 'boolean' }, xdp: { type: 'string' }, variant: { type: 'string' }, purge: { type: 'boolean' }, log: { type: 'string' },
-  'log-level': { type: 'string' }, help: { type: 'boolean', short: 'h' }, version: { type: 'boolean', short: 'V' },
+  'log-level': { type: 'string' }, 'vendor-dir': { type: 'string' }, 'system-config': { type: 'string' }, 'default-config': { type: 'string' },
+  'log-file': { type: 'string' }, debug: { type: 'string' }, nofork: { type: 'boolean' }, nopid: { type: 'boolean' },
+  'accept-unenforced': { type: 'boolean' }, help: { type: 'boolean', short: 'h' }, version: { type: 'boolean', short: 'V' },
 } as const
 
 /** For the manual's test. */
@@ -108,10 +132,17 @@ export const optionNames: readonly string[] = Object.keys(optionTable)
 
 function parse(args: readonly string[]): ReturnType<typeof parseArgs<{ options: typeof optionTable; args: string[]; strict: true; allowPositionals: false }>> {
   try {
-    return parseArgs({ args: [...args], options: optionTable, strict: true, allowPositionals: false })
+    // firewalld's --debug may stand alone
+    return parseArgs({ args: args.map((arg) => (arg === '--debug' ? '--debug=1' : arg)), options: optionTable, strict: true, allowPositionals: false })
   } catch (error) {
     throw new UsageError((error as Error).message)
   }
+}
+
+/** firewalld's levels: 0 is none, every other one wants to know more. */
+function debugLevel(level: string): 'debug' | 'info' {
+  if (!/^\d{1,2}$/.test(level)) throw new UsageError(`--debug takes a number, not '${level}'`)
+  return level === '0' ? 'info' : 'debug'
 }
 
 function oneOf<Word extends string>(option: string, value: string, words: readonly Word[]): Word {

@@ -1,6 +1,8 @@
 // What the daemon offers to its faces (D-Bus, signals, timers): the only way in for a bus call.
 // daemon.ts implements it; src/dbus and tests use it. Nothing here does anything.
 import type { Change, ChangeEvent } from './model/change.ts'
+import type { DirectChange } from './model/direct.ts'
+import type { PermanentChange, PermanentEvent } from './model/permanent.ts'
 import type { Runtime, Settings } from './model/settings.ts'
 import type { Counters, DataplaneStatus } from './kernel/dataplane.ts'
 
@@ -43,8 +45,19 @@ export interface ServiceStatus {
 
 export type ServiceEvent =
   | { readonly kind: 'change'; readonly event: ChangeEvent }
+  /** After the files are written. */
+  | { readonly kind: 'permanent'; readonly event: PermanentEvent }
   /** After the new rules are in force; exactly one a reload. */
   | { readonly kind: 'reloaded' }
+  /** The files are valid and say something else than `permanent()`; a reload would take them. */
+  | { readonly kind: 'files-changed' }
+
+export interface RuntimeToPermanentOptions {
+  /** Interfaces that somebody else binds at every start (NetworkManager): their bindings are not written. */
+  readonly leaveOut: ReadonlySet<string>
+  /** The lockdown whitelist too, for the face where it works. */
+  readonly withLockdown: boolean
+}
 
 export interface FirewallService {
   runtime(): Runtime
@@ -53,6 +66,18 @@ export interface FirewallService {
   counters(): Promise<Counters>
   /** Enqueues; resolves when the change is enforced. Rejects with DerpanetError, and then nothing changed. */
   change(change: Change, caller: Caller): Promise<ChangeResult>
+  /** Writes the files; resolves when they are on disk. Runtime is untouched. Rejects with DerpanetError, and then nothing changed. */
+  changePermanent(change: PermanentChange | DirectChange, caller: Caller): Promise<void>
+  /** What a reload would say, without doing it. Rejects with DerpanetError carrying the first mistake. */
+  checkPermanent(): Promise<void>
+  /** Rejects with RT_TO_PERM_FAILED when a part could not be written; the others are. */
+  runtimeToPermanent(options: RuntimeToPermanentOptions, caller: Caller): Promise<void>
+  /** Sets the files aside and reloads what is shipped. */
+  resetToDefaults(caller: Caller): Promise<void>
+  /** Takes files that were changed by hand into `permanent()`, without a reload; every difference is an event. */
+  adoptFiles(caller: Caller): Promise<void>
+  /** One call of iptables, ip6tables or ebtables that is not remembered; its output. Rejects with COMMAND_FAILED, INVALID_PASSTHROUGH, INVALID_IPV. */
+  passthrough(ipv: string, args: readonly string[], caller: Caller): Promise<string>
   /** Re-reads the files. Rejects with DerpanetError carrying the first mistake; the old rules stay. */
   reload(caller: Caller): Promise<void>
   /** Listener is called in commit order; returns the unsubscriber. */

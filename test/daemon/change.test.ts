@@ -151,7 +151,7 @@ t.test('without a derpanet.yaml one is made; one that cannot be understood undoe
   await world.daemon.change({ kind: 'default-zone-set', zone: 'home' }, caller)
   t.equal(readFileSync(join(world.root, 'etc/derpanet.yaml'), 'utf8'), 'default-zone: home\n')
   world.write('derpanet.yaml', 'default-zone: [home\n')
-  await t.rejects(world.daemon.change({ kind: 'default-zone-set', zone: 'public' }, caller), { code: 'PARSE_ERROR', message: /derpanet\.yaml:\d+:\d+/ })
+  await t.rejects(world.daemon.change({ kind: 'default-zone-set', zone: 'public' }, caller), { code: 'COMMAND_FAILED', message: /derpanet\.yaml is not changed/ })
   t.equal((await world.daemon.status()).defaultZone, 'home')
   t.equal(world.kernel.plan?.defaultZone, 'home')
 })

@@ -3,8 +3,8 @@ import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Test } from 'tap'
 import { Daemon } from '../../../src/daemon.ts'
-import { loadConfiguration } from '../../../src/config/load.ts'
-import { writeMainKey } from '../../../src/config/write.ts'
+import { createNativeStore } from '../../../src/config/store/native.ts'
+import { permanentFiles, type PermanentFiles } from '../../../src/daemon/permanent.ts'
 import type { Log, LogFields } from '../../../src/log.ts'
 import type { Change } from '../../../src/model/change.ts'
 import type { ServiceEvent } from '../../../src/service.ts'
@@ -80,12 +80,9 @@ export async function setUp(t: Test, files: Readonly<Record<string, string>> = {
       const paths = { shipped: join(folder, 'lib'), vendor: null }
       world.daemon = new Daemon({
         version: 'test', clock, log, generations, dataplanes, journal: new RuntimeJournal(join(folder, 'run/runtime.jsonl'), bootId),
-        load: (previous) => {
-          loads.count += 1
-          return loadConfiguration({ ...paths, etc: join(folder, 'etc') }, previous)
-        },
-        loadShipped: () => loadConfiguration({ ...paths, etc: join(folder, 'none') }),
-        writeMainKey: (key, value) => writeMainKey(join(folder, 'etc/derpanet.yaml'), key, value),
+        files: counted(permanentFiles({
+          face: '2.5', loadOptions: () => ({}), storeOf: (face) => createNativeStore({ ...paths, etc: join(folder, 'etc') }, face),
+        }), loads),
         tell: (phase, text) => void told.push(`${phase}: ${text}`),
       })
       world.daemon.subscribe((event) => void events.push(event))
@@ -122,5 +119,15 @@ export async function quiet(daemon: Daemon): Promise<void> {
   for (let round = 0; round < 3; round++) {
     await new Promise((resolve) => setImmediate(resolve))
     await daemon.settle()
+  }
+}
+
+function counted(files: PermanentFiles, loads: { count: number }): PermanentFiles {
+  return {
+    ...files,
+    load: (previous) => {
+      loads.count += 1
+      return files.load(previous)
+    },
   }
 }

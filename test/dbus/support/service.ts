@@ -1,5 +1,8 @@
 // A FirewallService without a kernel: the real reducer over a small configuration with firewalld's nine zones.
 import { reduceRuntime } from '../../../src/model/reduce.ts'
+import { partsOfRuntime } from '../../../src/daemon/permanent.ts'
+import { reducePermanent } from '../../../src/settings/permanent.ts'
+import { applyInMemory } from '../../support/memory-permanent.ts'
 import type { Change } from '../../../src/model/change.ts'
 import {
   defaultMain, emptyHelper, emptyIcmpType, emptyIpSet, emptyPolicy, emptyService, emptyZone,
@@ -134,6 +137,25 @@ export function fakeService(initial: Settings = testSettings()): FakeService {
       ['zone public: service ssh', { packets: 3n, bytes: 180n }],
       ['list bad', { packets: 18446744073709551615n, bytes: 1n }],
     ]),
+    changePermanent: async (asked) => {
+      const { effects, events } = reducePermanent(permanent, asked)
+      permanent = effects.reduce((settings, effect) => applyInMemory(settings, effect, initial), permanent)
+      for (const event of events) emit({ kind: 'permanent', event })
+    },
+    checkPermanent: async () => {},
+    runtimeToPermanent: async (options) => {
+      for (const { effect, event } of partsOfRuntime(runtime.settings, permanent, options)) {
+        permanent = applyInMemory(permanent, effect, initial)
+        emit({ kind: 'permanent', event })
+      }
+    },
+    resetToDefaults: async () => {
+      permanent = initial
+      runtime = { settings: initial, panic: runtime.panic }
+      emit({ kind: 'reloaded' })
+    },
+    adoptFiles: async () => {},
+    passthrough: async (ipv, args) => `${ipv} ${args.join(' ')}`,
     reload: async () => {
       await gate
       runtime = { settings: permanent, panic: runtime.panic }
