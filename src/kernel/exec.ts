@@ -58,13 +58,14 @@ export interface ExecOptions {
   readonly path?: string
 }
 
-const defaultPath = '/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin'
+/** Where programs are looked for. */
+export const toolPath = '/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin'
 const defaultTimeoutMs = 30_000
 const defaultMaxOutputBytes = 64 * 1024 * 1024
 
 export function createExec(options: ExecOptions = {}): Exec {
   const wrap = options.wrap ?? []
-  const env = { PATH: options.path ?? defaultPath, LC_ALL: 'C' }
+  const env = { PATH: options.path ?? toolPath, LC_ALL: 'C' }
   return (request) => runProgram(request, wrap, env)
 }
 
@@ -83,7 +84,7 @@ export type OpenSession = (command: string, args: readonly string[]) => Session
 
 /** The same environment and wrapping as {@link createExec}. What the program writes to standard output is not read. */
 export function createSessions(options: ExecOptions = {}): OpenSession {
-  const env = { PATH: options.path ?? defaultPath, LC_ALL: 'C' }
+  const env = { PATH: options.path ?? toolPath, LC_ALL: 'C' }
   return (command, args) => new ProcessSession({ command, args }, options.wrap ?? [], env)
 }
 

@@ -28,7 +28,7 @@ import { SetSession } from './set-session.ts'
 import { destroySets, editSets, listSets, loadSets, readPorts } from './sets.ts'
 import { emptyState, readState, removeState, writeState } from './state.ts'
 import type { NetfilterState } from './state.ts'
-import { explicitTools, findTools, saveTables } from './tools.ts'
+import { explicitTools, findTools, linkedVariant, saveTables } from './tools.ts'
 import type { Tools, Variant } from './tools.ts'
 
 export type { Variant } from './tools.ts'
@@ -158,7 +158,7 @@ class Netfilter implements NetfilterDataplane {
   }
 
   private async find(): Promise<Opened> {
-    const [tools, { state, problem }] = await Promise.all([findTools(this.options.exec, this.options.variant), readState(this.options.stateDir)])
+    const [tools, { state, problem }] = await Promise.all([findTools(this.options.exec, this.options.variant, linkedVariant()), readState(this.options.stateDir)])
     if (problem !== null) this.options.log('netfilter state not used', { problem })
     return { tools, state }
   }

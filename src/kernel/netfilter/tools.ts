@@ -1,7 +1,9 @@
 // Which programs speak to the kernel's tables: the nf_tables or the legacy variant, never both.
+import { existsSync, realpathSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { families } from '../../model/addr.ts'
 import type { Family } from '../../model/addr.ts'
-import { execOk } from '../exec.ts'
+import { execOk, toolPath } from '../exec.ts'
 import type { Exec } from '../exec.ts'
 
 export type Variant = 'nft' | 'legacy'
@@ -13,12 +15,21 @@ export interface Tools {
   readonly restore: Readonly<Record<Family, string>>
 }
 
-/** The host's own choice (what `iptables` is) or the forced one. Throws CommandError when the tool is missing. */
-export async function findTools(exec: Exec, forced: Variant | undefined): Promise<Tools> {
+/** The forced one, or the host's own choice: what `iptables` is a link to, or says it is. Throws CommandError when the tool is missing. */
+export async function findTools(exec: Exec, forced: Variant | undefined, linked: Variant | null = null): Promise<Tools> {
   if (forced !== undefined) return toolsOf(forced, `-${forced}`)
+  if (linked !== null) return toolsOf(linked, '')
   const { stdout } = await execOk(exec, { command: 'iptables', args: ['--version'] })
   // before 1.8 there was only one and it did not say
   return toolsOf(stdout.includes('nf_tables') ? 'nft' : 'legacy', '')
+}
+
+/** Distributions make `iptables` a link to one of two programs: following it costs nothing, asking it starts a program. */
+export function linkedVariant(): Variant | null {
+  const path = toolPath.split(':').map((folder) => join(folder, 'iptables')).find((file) => existsSync(file))
+  if (path === undefined) return null
+  const program = basename(realpathSync(path))
+  return program === 'xtables-nft-multi' ? 'nft' : program === 'xtables-legacy-multi' ? 'legacy' : null
 }
 
 /** The same variant's tools by their explicit names. */

@@ -13,6 +13,7 @@ t.test('the variant is what iptables says it is, unless one is forced', async (t
   t.match(await findTools(version('iptables v1.8.9 (nf_tables)\n'), undefined), { variant: 'nft', restore: { ipv4: 'iptables-restore', ipv6: 'ip6tables-restore' } })
   t.match(await findTools(version('iptables v1.8.9 (legacy)\n'), undefined), { variant: 'legacy' })
   t.match(await findTools(version('iptables v1.6.1\n'), undefined), { variant: 'legacy' })
+  t.match(await findTools(version('not asked'), undefined, 'nft'), { variant: 'nft', save: { ipv4: 'iptables-save' } })
   t.match(await findTools(version(''), 'nft'), { variant: 'nft', save: { ipv4: 'iptables-nft-save' } })
 })
 
