@@ -79,7 +79,7 @@ export async function loadConfiguration(paths: ConfigPaths, previous?: Settings,
 }
 
 /** The previous object where nothing in it changed. */
-function shareWhole(previous: Settings | undefined, found: Settings): Settings {
+export function shareWhole(previous: Settings | undefined, found: Settings): Settings {
   if (previous === undefined) return found
   const same = (Object.keys(found) as (keyof Settings)[]).every((key) => found[key] === previous[key])
   return same ? previous : found

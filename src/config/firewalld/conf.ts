@@ -72,10 +72,16 @@ export function parseConf(file: string, text: string, face: Face): Conf {
   return { values, positions, diagnostics }
 }
 
-/** What the keys mean for derpanet; keys without effect are kept in `firewalld`. What firewalld cannot say is as in `base`. */
-export function mainOfConf(values: ReadonlyMap<string, string>, base: MainSettings = defaultMain): MainSettings {
+/**
+ * What the keys mean for derpanet. Keys without effect are kept in `firewalld` unless they say the face's default; what
+ * firewalld cannot say is as in `base`.
+ */
+export function mainOfConf(values: ReadonlyMap<string, string>, face: Face, base: MainSettings = defaultMain): MainSettings {
   const logDenied = logDeniedValues.find((word) => word === values.get('LogDenied')?.toLowerCase())
-  const stored = [...values].filter(([key]) => confKey(key)?.meaning === undefined || key === 'CleanupOnExit')
+  const stored = [...values].filter(([name, value]) => {
+    const key = confKey(name)
+    return (key?.meaning === undefined || key.meaning === 'onStop') && key?.defaults[face] !== value
+  })
   return {
     ...base,
     defaultZone: values.get('DefaultZone') ?? 'public',

@@ -234,6 +234,12 @@ function assemble(draft: Draft): RichRule {
   }
 }
 
+/** The rule that comes back from a file: an empty clamp is read as a word. */
+export function settleRule(text: string): string {
+  const rule = text.includes('tcp-mss-clamp') ? parseRichRule(text) : null
+  return rule?.element?.kind === 'tcp-mss-clamp' && rule.element.value === '' ? formatRichRule({ ...rule, element: { ...rule.element, value: 'pmtu' } }) : text
+}
+
 // --- writing ---
 
 type Pairs = readonly (readonly [string, string])[]

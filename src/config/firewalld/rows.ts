@@ -161,6 +161,14 @@ export function portRangeElement<S>(name: string, key: keyof S & string, field: 
   }
 }
 
+/** What a list of ports becomes when a zone file holds it. */
+export function mergePorts(ports: readonly PortSpec[]): readonly PortSpec[] {
+  return ports.reduce<readonly PortSpec[]>((merged, { port, protocol }) => {
+    const range = parsePortRange(port)!
+    return coversPorts(merged, protocol, range) ? merged : addPorts(merged, protocol, range)
+  }, [])
+}
+
 /** `<rule>`: a rich rule. */
 export function ruleElement<S>(key: keyof S & string, field: ListField<string>): ElementRow<S> {
   return {

@@ -19,7 +19,7 @@ import type { Diagnostic } from '../diagnostic.ts'
 import { fileDiagnostic } from '../files.ts'
 import { loadEntry, loadStack, makeEntry, openLayer, readText, reuse, stackOf, startLoading, withSourceLine } from '../layers.ts'
 import type { LayerTree, Loading } from '../layers.ts'
-import { loadLists, loadMain } from '../load.ts'
+import { loadLists, loadMain, shareWhole } from '../load.ts'
 import type { LoadOptions } from '../load.ts'
 import type { Parsed } from '../parse.ts'
 import { checkReferences } from '../references.ts'
@@ -83,11 +83,12 @@ export async function loadFirewalldTree(
   }
   const direct = loadSingle(loading, system, directFile, directKind, parseDirectXml, previous?.direct)
   const lockdown = loadSingle(loading, system, lockdownFile, lockdownKind, parseLockdownXml, previous?.lockdown)
-  const settings = withExistingDefault(loading, found)
+  const chosen = withExistingDefault(loading, found)
+  const settings = before !== undefined && isDeepStrictEqual(before.main, chosen.main) ? { ...chosen, main: before.main } : chosen
   if (below.length > 0) loading.diagnostics.push(...references(settings, loading.unreadable))
   const diagnostics = sortDiagnostics(loading.diagnostics).map((diagnostic) => withSourceLine(loading, layers, diagnostic))
   if (hasErrors(diagnostics)) return { permanent: null, diagnostics }
-  return { permanent: { settings, direct, lockdown }, diagnostics }
+  return { permanent: { settings: shareWhole(before, settings), direct, lockdown }, diagnostics }
 }
 
 /** direct.xml and the lockdown whitelist: absent means empty. */
@@ -95,22 +96,22 @@ function loadSingle<S extends DirectSettings | LockdownSettings>(
   loading: Loading, at: LayerTree | null, file: string, kind: ObjectKind<S>, parse: (path: string, text: string) => Parsed<S>, previous: Entry<S> | undefined,
 ): Entry<S> {
   const entry = at === null ? null : loadEntry(loading, at, file, kind, previous, false, parse)
-  return entry ?? { value: kind.empty, layer: 'builtin', positions: new Map() }
+  return entry ?? (previous?.layer === 'builtin' ? previous : { value: kind.empty, layer: 'builtin', positions: new Map() })
 }
 
 function loadConf(loading: Loading, at: LayerTree | null, face: Face, base: MainSettings, previous: Entry<MainSettings> | undefined): Entry<MainSettings> {
   const path = at === null ? null : join(at.tree.root, confFile)
-  if (at === null || path === null) return { value: mainOfConf(new Map(), base), layer: 'builtin', positions: new Map() }
+  if (at === null || path === null) return { value: mainOfConf(new Map(), face, base), layer: 'builtin', positions: new Map() }
   const unchanged = previous !== undefined && sameBase(previous.value, base) ? reuse(loading, path, previous) : null
   if (unchanged !== null) return unchanged
   const read = readText(loading, at, path, maxFileBytes, (_path, bytes) => decodeConf(bytes))
   if (read === null) {
     loading.diagnostics.push(fileDiagnostic(path, 'INVALID_FILENAME', 'is not there: every key has its default', 'warning'))
-    return { value: mainOfConf(new Map(), base), layer: 'builtin', positions: new Map() }
+    return { value: mainOfConf(new Map(), face, base), layer: 'builtin', positions: new Map() }
   }
   const { values, positions, diagnostics } = parseConf(path, read.text, face)
   loading.diagnostics.push(...diagnostics)
-  return makeEntry('admin', path, mainOfConf(values, base), confPositions(positions), false, read.stamp, diagnostics)
+  return makeEntry('admin', path, mainOfConf(values, face, base), confPositions(positions), false, read.stamp, diagnostics)
 }
 
 const fromConf: readonly string[] = ['defaultZone', 'logDenied', 'onStop', 'flushAllOnReload', 'firewalld'] satisfies (keyof MainSettings)[]

@@ -1,7 +1,7 @@
 // The permanent configuration in firewalld's tree: a host can change the daemon without converting anything, and back.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { MainSettings, Position } from '../../model/settings.ts'
+import type { MainSettings, Position, ZoneSettings } from '../../model/settings.ts'
 import type { Face } from '../../settings/dict.ts'
 import { directKind, lockdownKind } from '../../settings/direct.ts'
 import { confKeys } from '../../settings/firewalld-conf.ts'
@@ -12,6 +12,8 @@ import { formatXmlFile, parseXml } from '../firewalld/codec.ts'
 import { numbersOf } from '../firewalld/icmp-numbers.ts'
 import { decodeConf, formatConf, mainOfConf, parseConf, replaceConfValue } from '../firewalld/conf.ts'
 import { formatDirectXml, formatLockdownXml, parseDirectXml, parseLockdownXml } from '../firewalld/direct-xml.ts'
+import { settleRule } from '../firewalld/rich-xml.ts'
+import { mergePorts } from '../firewalld/rows.ts'
 import { confFile, directFile, lockdownFile, loadFirewalldTree, openFirewalldLayers } from '../firewalld/tree.ts'
 import type { FirewalldPaths } from '../firewalld/tree.ts'
 import { replaceFile, setAside } from './files.ts'
@@ -32,24 +34,28 @@ export function createFirewalldStore(paths: FirewalldPaths, face: Face): Permane
     settle,
     main: {
       path: at(confFile), kind: mainKind,
-      format: (value, old, before) => changedConf(old ?? formatConf(new Map(), face), value, before),
+      format: (value, old, before) => changedConf(old ?? formatConf(new Map(), face), value, before, face),
       parse: (text, before) => {
         const { values, diagnostics } = parseConf(at(confFile), text, face)
-        return { value: mainOfConf(values, before), positions: new Map<string, Position>(), diagnostics }
+        return { value: mainOfConf(values, face, before), positions: new Map<string, Position>(), diagnostics }
       },
     },
     direct: { path: at(directFile), kind: directKind, format: formatDirectXml, parse: (text) => parseDirectXml(at(directFile), text) },
     lockdown: { path: at(lockdownFile), kind: lockdownKind, format: formatLockdownXml, parse: (text) => parseLockdownXml(at(lockdownFile), text) },
-    withConfKey: (main, key, value) => mainOfConf(new Map([...storedValues(main), [key, value]]), main),
+    withConfKey: (main, key, value) => mainOfConf(new Map([...storedValues(main), [key, value]]), face, main),
     resetToDefaults: () => resetTree(paths, face),
   }
   return createStore(format, face, readerOf(paths.system, decodeConf))
 }
 
-/** What a text file cannot keep: line breaks of texts, and numbers of ICMP types, which follow from the name. */
-function settle<Kind extends ObjectKindName>(kind: Kind, name: string, value: KindSettings[Kind]): KindSettings[Kind] {
+/** The value that comes back from a file: line breaks are blanks, ports that overlap are one, numbers follow from the name. */
+export function settle<Kind extends ObjectKindName>(kind: Kind, name: string, value: KindSettings[Kind]): KindSettings[Kind] {
   const flat = (text: string): string => text.replaceAll('\n', ' ')
-  return { ...value, short: flat(value.short), description: flat(value.description), ...(kind === 'icmptype' ? numbersOf(name) : {}) }
+  const texts = { ...value, short: flat(value.short), description: flat(value.description) }
+  if (kind === 'icmptype') return { ...texts, ...numbersOf(name) }
+  if (kind !== 'zone' && kind !== 'policy') return texts
+  const { ports, sourcePorts, richRules } = value as ZoneSettings
+  return { ...texts, ports: mergePorts(ports), sourcePorts: mergePorts(sourcePorts), richRules: richRules.map(settleRule) }
 }
 
 /** Every key as text, so that one can be exchanged. */
@@ -62,12 +68,12 @@ function storedValues(main: MainSettings): ReadonlyMap<string, string> {
 }
 
 /** The keys that differ, each in its line. */
-function changedConf(text: string, value: MainSettings, before: MainSettings): string {
+function changedConf(text: string, value: MainSettings, before: MainSettings, face: Face): string {
   const now = storedValues(value)
   const then = storedValues(before)
-  return confKeys.reduce((changed, { name }) => {
-    const wanted = now.get(name)
-    return wanted === undefined || wanted === then.get(name) ? changed : replaceConfValue(changed, name, wanted)
+  return confKeys.reduce((changed, { name, defaults }) => {
+    const wanted = now.get(name) ?? defaults[face]
+    return wanted === undefined || wanted === (then.get(name) ?? defaults[face]) ? changed : replaceConfValue(changed, name, wanted)
   }, text)
 }
 

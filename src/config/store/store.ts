@@ -7,6 +7,7 @@ import type { ErrorCode } from '../../errors.ts'
 import type { DirectSettings, LockdownSettings } from '../../model/direct.ts'
 import type { Entry, MainSettings, Settings } from '../../model/settings.ts'
 import type { Face } from '../../settings/dict.ts'
+import { fieldRows } from '../../settings/field.ts'
 import { confKey } from '../../settings/firewalld-conf.ts'
 import { kinds } from '../../settings/kinds.ts'
 import type { KindSettings, NamedKind, ObjectKind } from '../../settings/kinds.ts'
@@ -143,7 +144,7 @@ export function createStore(format: TreeFormat, face: Face, readOld: ReadOld): P
     requireUnchanged(path, expected)
     const text = format.formatObject(kind, path, value, own ? readOld(path) : null)
     const parsed = format.parseObject(kind, path, text, name)
-    const settled = format.settle(kind, name, value)
+    const settled = format.settle(kind, name, withoutRepeats(kind, value))
     if (parsed.value === null || hasErrors(parsed.diagnostics) || !isDeepStrictEqual(parsed.value, settled)) throw inexpressible(path, parsed.diagnostics)
     const stamp = await replaceFile(path, text, expected)
     const overrides = old !== undefined && (old.layer !== 'admin' || old.overrides === true)
@@ -181,7 +182,7 @@ export function createStore(format: TreeFormat, face: Face, readOld: ReadOld): P
     write: (before, kind, name, value) => exclusive(async () => {
       const old = requireEntry(before, kind, name)
       const stamp = rememberedStamp(old)
-      if (old.layer === 'admin' && stamp !== undefined && isDeepStrictEqual(old.value, format.settle(kind, name, value))) {
+      if (old.layer === 'admin' && stamp !== undefined && isDeepStrictEqual(old.value, format.settle(kind, name, withoutRepeats(kind, value)))) {
         requireUnchanged(old.file!, stamp)
         return before
       }
@@ -274,6 +275,17 @@ function withEntry<Kind extends ObjectKindName>(before: Permanent, kind: Kind, n
   else found.set(name, entry)
   const sorted = new Map([...found].sort(([a], [b]) => (a < b ? -1 : 1)))
   return { ...before, settings: { ...before.settings, [kinds[kind].folder]: sorted } }
+}
+
+/** A file says nothing twice. */
+function withoutRepeats<Kind extends ObjectKindName>(kind: Kind, value: KindSettings[Kind]): KindSettings[Kind] {
+  const result: Record<string, unknown> = { ...value }
+  for (const [key, field] of fieldRows((kinds[kind] as unknown as NamedKind<Record<string, unknown>>).fields)) {
+    if (field.shape !== 'list') continue
+    const items = new Map((result[key] as readonly unknown[]).map((item) => [field.item.toText(item), item]))
+    result[key] = [...items.values()]
+  }
+  return result as unknown as KindSettings[Kind]
 }
 
 /** The object of the layers below the writable one. Throws COMMAND_FAILED when it is broken. */

@@ -30,7 +30,7 @@ t.test('what is not understood is a warning and the default holds', (t) => {
   ]
   for (const [text, ...said] of rows) {
     t.strictSame(warnings(text), said, JSON.stringify(text))
-    t.equal(mainOfConf(parseConf('f', text, '2.5').values).defaultZone, 'home', 'and the rest is read')
+    t.equal(mainOfConf(parseConf('f', text, '2.5').values, '2.5').defaultZone, 'home', 'and the rest is read')
   }
   t.end()
 })
@@ -44,13 +44,13 @@ t.test('keys and values of the newer firewalld are none of the older one', (t) =
 })
 
 t.test('keys with a meaning become ours, others are stored, and all are answered', (t) => {
-  const main = mainOfConf(parseConf('f', 'DefaultZone=work\nLogDenied=all\nCleanupOnExit=no\nFlushAllOnReload=False\nFirewallBackend=iptables\n', '2.5').values)
+  const main = mainOfConf(parseConf('f', 'DefaultZone=work\nLogDenied=all\nCleanupOnExit=no\nFlushAllOnReload=False\nFirewallBackend=iptables\nIndividualCalls=no\n', '2.5').values, '2.5')
   t.match(main, { defaultZone: 'work', logDenied: 'all', onStop: 'keep', flushAllOnReload: false })
   t.strictSame(main.firewalld, { CleanupOnExit: 'no', FirewallBackend: 'iptables' })
   t.strictSame(['DefaultZone', 'LogDenied', 'CleanupOnExit', 'FlushAllOnReload', 'FirewallBackend', 'MinimalMark', 'NftablesFlowtable'].map((key) => confValue(main, key, '2.5')),
     ['work', 'all', 'no', 'no', 'iptables', '100', 'off'])
   t.equal(confValue(main, 'NftablesFlowtable', '1.3'), '')
-  t.equal(mainOfConf(new Map()).onStop, 'open', 'firewalld opens everything at a stop unless told otherwise')
+  t.equal(mainOfConf(new Map(), '2.5').onStop, 'open', 'firewalld opens everything at a stop unless told otherwise')
   t.strictSame([...confOfMain(main, '2.5')].sort(), [['CleanupOnExit', 'no'], ['DefaultZone', 'work'], ['FirewallBackend', 'iptables'], ['FlushAllOnReload', 'no'], ['LogDenied', 'all']])
   t.strictSame([...confOfMain({ ...defaultMain, onStop: 'open' }, '2.5')], [])
   t.end()
