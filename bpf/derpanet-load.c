@@ -32,18 +32,10 @@
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+#include "derpanet-load.h"
 #include "layout.h"
 
-enum {
-	EXIT_DONE = 0,    /* everything asked for is so */
-	EXIT_REFUSED = 1, /* at least one interface was not attached or detached; the lines say why */
-	EXIT_USAGE = 2,
-	EXIT_PINS = 3,    /* the pin directory is not usable */
-	EXIT_LOAD = 4,    /* this kernel does not take the program */
-};
-
 #define PROG_NAME "derpanet_xdp"
-#define PATH_BYTES 512
 #ifndef BPF_F_XDP_HAS_FRAGS
 #define BPF_F_XDP_HAS_FRAGS (1U << 5)
 #endif
@@ -60,6 +52,10 @@ static void usage(FILE *to)
 	      "  derpanet-load detach --pin DIR IFNAME...          our link only; what is not attached is fine\n"
 	      "  derpanet-load status --pin DIR [--json]           program and links\n"
 	      "  derpanet-load unload --pin DIR                    detach everywhere, remove every pin\n"
+	      "  derpanet-load own    --pin DIR --owner USER       give DIR away, nothing else\n"
+	      "  derpanet-load restore --boot DIR --run DIR --pin DIR [--fallback DIR]\n"
+	      "                                                    at boot: the rules, sets and links of the last good configuration\n"
+	      "  derpanet-load restore --check NAME --boot DIR     is the boot file of that name fit to be restored?\n"
 	      "  derpanet-load --help\n"
 	      "\n"
 	      "DIR is an absolute path without symbolic links on a BPF file system, owned by the caller (or anybody,\n"
@@ -69,12 +65,13 @@ static void usage(FILE *to)
 	      "Works in the network namespace it is started in.\n"
 	      "A foreign XDP program is never replaced: attach reports \"busy\" and leaves it.\n"
 	      "\n"
-	      "Exit status: 0 done; 1 some interface refused (its line says why); 2 usage; 3 pin directory; 4 the kernel refused the program.\n", to);
+	      "Exit status: 0 done; 1 some interface refused (its line says why); 2 usage; 3 pin directory; 4 the kernel refused the program;\n"
+	      "5 nothing could be restored.\n", to);
 }
 
 /* ---- output ------------------------------------------------------------------------------------------------------ */
 
-static void print_text(const char *text)
+void print_text(const char *text)
 {
 	putchar('"');
 	for (const unsigned char *at = (const unsigned char *)text; *at; at++) {
@@ -88,8 +85,7 @@ static void print_text(const char *text)
 	putchar('"');
 }
 
-static int fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static int fail(int status, const char *format, ...)
+int fail(int status, const char *format, ...)
 {
 	char text[1024];
 	va_list args;
@@ -129,8 +125,7 @@ static int keep_warning(enum libbpf_print_level level, const char *format, va_li
 }
 
 /* A path too long for its buffer is a bug or an attack, never something to work on in part. Directories are bounded by open_pin_dir(). */
-static void make_path(char path[PATH_BYTES], const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void make_path(char path[PATH_BYTES], const char *format, ...)
+void make_path(char path[PATH_BYTES], const char *format, ...)
 {
 	va_list args;
 	int length;
@@ -145,7 +140,7 @@ static void make_path(char path[PATH_BYTES], const char *format, ...)
 /* ---- pins -------------------------------------------------------------------------------------------------------- */
 
 /* Opens a directory by an absolute path without symbolic links in it. -1 with errno; ELOOP or ENOTDIR where there is a link. */
-static int open_without_links(const char *dir)
+int open_without_links(const char *dir)
 {
 	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
 	char path[PATH_BYTES], *rest = path, *name;
@@ -192,7 +187,7 @@ static int become_owner(int fd, struct stat *st, const char *owner)
 }
 
 /* Opens an absolute directory, refusing symbolic links anywhere in it, and anything a stranger could have prepared. */
-static int open_pin_dir(const char *dir, const char *owner)
+int open_pin_dir(const char *dir, const char *owner)
 {
 	struct statfs fs;
 	struct stat st;
@@ -261,7 +256,7 @@ static void mount_pin_dir(const char *dir)
 	close(fd);
 }
 
-static bool is_ifname(const char *name)
+bool is_ifname(const char *name)
 {
 	size_t length = strlen(name);
 
@@ -340,7 +335,7 @@ static bool is_version_dir(const char *name)
  * Name of the complete version directory, "" if there is none. A crash of the loader can leave two: `prefer` is the wanted
  * one. With `clean`, incomplete ones are removed.
  */
-static int find_version(const char *dir, char version[NAME_MAX + 1], const char *prefer, bool clean)
+int find_version(const char *dir, char version[NAME_MAX + 1], const char *prefer, bool clean)
 {
 	DIR *open = opendir(dir);
 	struct dirent *entry;
@@ -570,7 +565,7 @@ static void default_object(char path[PATH_BYTES])
 	strcpy(slash ? slash + 1 : path, "derpanet.bpf.o");
 }
 
-static int command_load(const char *dir, const char *object_file)
+int command_load(const char *dir, const char *object_file)
 {
 	char old[NAME_MAX + 1], name[64], path[PATH_BYTES], old_path[PATH_BYTES], reuse[PATH_BYTES] = "", beside[PATH_BYTES];
 	unsigned int old_layout = 0;
@@ -683,7 +678,7 @@ static void print_result(const char *ifname, const char *state, const char *mode
 	puts("}");
 }
 
-static int attach_one(const char *dir, const char *ifname, int prog, bool generic)
+int attach_one(const char *dir, const char *ifname, int prog, bool generic)
 {
 	const char *wanted = generic ? "generic" : "native", *mode;
 	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE);
@@ -865,6 +860,7 @@ static int command_unload(const char *dir)
 int main(int argc, char **argv)
 {
 	const char *command = argc > 1 ? argv[1] : "", *dir = NULL, *mode = NULL, *object = NULL, *owner = NULL;
+	struct restore_options restore = { 0 };
 	char **ifnames = calloc(argc + 1, sizeof(*ifnames));
 	bool mount = false;
 	int names = 0, status;
@@ -884,6 +880,14 @@ int main(int argc, char **argv)
 			object = argv[++i];
 		else if (!strcmp(argv[i], "--owner") && more)
 			owner = argv[++i];
+		else if (!strcmp(argv[i], "--boot") && more)
+			restore.boot = argv[++i];
+		else if (!strcmp(argv[i], "--fallback") && more)
+			restore.fallback = argv[++i];
+		else if (!strcmp(argv[i], "--run") && more)
+			restore.run = argv[++i];
+		else if (!strcmp(argv[i], "--check") && more && !strchr(argv[i + 1], '/'))
+			restore.check = argv[++i];
 		else if (!strcmp(argv[i], "--mount"))
 			mount = true;
 		else if (!strcmp(argv[i], "--json"))
@@ -893,17 +897,23 @@ int main(int argc, char **argv)
 		else
 			ifnames[names++] = argv[i];
 	}
+	libbpf_set_print(keep_warning);
+	libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
+	if (!strcmp(command, "restore") && restore.boot && !names && (restore.check || (restore.run && dir))) {
+		restore.pins = dir;
+		return command_restore(&restore);
+	}
 	if (!dir || !ifnames) {
 		usage(stderr);
 		return EXIT_USAGE;
 	}
-	libbpf_set_print(keep_warning);
-	libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
 	if (mount && !strcmp(command, "load"))
 		mount_pin_dir(dir);
 	status = open_pin_dir(dir, owner);
 	if (status < 0)
 		return -status;
+	if (!strcmp(command, "own") && owner && !names)
+		return EXIT_DONE; /* open_pin_dir() did it */
 	if (!strcmp(command, "load") && !names)
 		return command_load(dir, object);
 	if (!strcmp(command, "attach"))

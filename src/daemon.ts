@@ -48,6 +48,8 @@ export interface DaemonOptions {
   readonly acceptUnenforced?: boolean
   /** At start, when it is clear what is going to be enforced first: edges can get ready while the kernel works. */
   readonly onChosen?: (settings: Settings) => void
+  /** The permanent configuration is good and in force; what it alone would be enforced as, for the next boot. */
+  readonly onPermanent?: (plan: () => Plan, generation: number) => void
   /** For systemd: a reload begins (it ends with the next call), or what is in force now. */
   readonly tell?: (phase: 'reloading' | 'ready', text: string) => void
 }
@@ -234,6 +236,7 @@ export class Daemon implements FirewallService {
     for (const { key, dueMs, change } of replayed?.expiries ?? []) this.timers.arm(key, dueMs, change)
     this.beginJournal()
     if (candidate.source === 'files' && !unchanged) this.record('start', { name: 'start' })
+    if (candidate.source === 'files') this.tellPermanent()
     decision(this.log, 'configuration', { ...facts, chosen: candidate.source, state: this.state, generation })
     this.log.info({ generation, source: candidate.source, state: this.state, summary }, 'rules are in force')
     this.tellReady()
@@ -303,6 +306,7 @@ export class Daemon implements FirewallService {
     for (const { key, timeoutSec, change: removal } of reduced.expiries) this.timers.arm(key, nowMs + timeoutSec * 1000, removal)
     if (mainEffect(change) !== null) {
       this.record('change', caller)
+      this.tellPermanent()
       this.beginJournal()
       return
     }
@@ -375,6 +379,7 @@ export class Daemon implements FirewallService {
     this.inForce = { runtime, generation: samePermanent && sameRuntime ? before.generation : generations.nextNumber() }
     this.beginJournal()
     if (!samePermanent) this.record('reload', caller)
+    this.tellPermanent()
   }
 
   private requireGood(loaded: Loaded): Settings {
@@ -642,6 +647,16 @@ export class Daemon implements FirewallService {
     } catch (error) {
       this.log.error({ error }, 'runtime journal cannot be written; a crash would lose runtime changes')
     }
+  }
+
+  private tellPermanent(): void {
+    const settings = this.permanentSettings
+    const plan = (): Plan => {
+      const { firewall, problems } = resolve({ settings, panic: false })
+      if (firewall === null) throw mistakesIn([], problems)?.first ?? new Error('resolve: no firewall and no problem')
+      return compile(firewall)
+    }
+    this.options.onPermanent?.(plan, this.requireRunning().generation)
   }
 
   /** In the background: no caller waits for a disk. */

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync, realpathSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { Daemon } from './daemon.ts'
+import { BootWriter } from './daemon/boot.ts'
 import { systemClock } from './daemon/clock.ts'
 import { permanentFiles, type PermanentFiles } from './daemon/permanent.ts'
 import { createFirewalldStore } from './config/store/firewalld.ts'
@@ -12,7 +13,7 @@ import { watchFolders } from './config/watch.ts'
 import { installedFace } from './dbus/installed-face.ts'
 import { hostAddresses } from './host/addresses.ts'
 import { watchLinks } from './host/links.ts'
-import { createExec, createSessions } from './kernel/exec.ts'
+import { createExec, createSessions, type Exec } from './kernel/exec.ts'
 import { createNetfilter } from './kernel/netfilter/netfilter.ts'
 import { createXdp, type XdpDataplane } from './kernel/xdp/xdp.ts'
 import type { Dataplane } from './kernel/dataplane.ts'
@@ -56,6 +57,7 @@ function readCommandLine(program: string): CommandLine {
 }
 
 interface Dataplanes {
+  readonly exec: Exec
   readonly all: readonly Dataplane[]
   readonly xdp: XdpDataplane
 }
@@ -65,7 +67,7 @@ function createDataplanes({ action, paths, variant, xdp: xdpMode }: CommandLine,
   const netfilter = createNetfilter({ exec, openSession: createSessions(), stateDir: paths.run, log: (message, fields) => log.debug(fields ?? {}, message), ...(variant === null ? {} : { variant }) })
   if (action === 'run') netfilter.lookAhead()
   const xdp = createXdp({ pinDir: paths.pins, loader: paths.loader, object: paths.object, exec, log, mode: xdpMode })
-  return { all: [netfilter, xdp], xdp }
+  return { exec, all: [netfilter, xdp], xdp }
 }
 
 async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Promise<void> {
@@ -74,6 +76,7 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
   const generations = await GenerationStore.open(paths.state, (warning) => log.warn({ warning }, 'generation is left out'))
   const journal = new RuntimeJournal(join(paths.run, 'runtime.jsonl'), readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim())
   const stopping = { begun: false }
+  const boot = new BootWriter({ folder: join(paths.state, 'boot'), loader: paths.loader, exec: dataplanes.exec, variant: options.variant, links: () => dataplanes.xdp.attached(), log })
   /** What systemd is told once the names on the bus are owned; null = it may be told at once. */
   let held: string | null = ''
   let bus: Promise<void> | null = null
@@ -81,13 +84,14 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
     version, dataplanes: dataplanes.all, generations, journal, clock: systemClock, log, files: filesOf(options), acceptUnenforced: options.acceptUnenforced,
     // The bus, the biggest part of the program, gets ready while iptables works.
     onChosen: () => { if (options.bus) bus ??= startServing(daemon, options, log, stopping, inForce) },
+    onPermanent: (plan, generation) => boot.put(plan, generation),
     tell: (phase, text) => {
       if (phase === 'reloading') notify.reloading()
       else if (held === null) notify.ready(text)
       else held = text
     },
   })
-  listenToSignals(daemon, notify, log, stopping)
+  listenToSignals(daemon, boot, notify, log, stopping)
   const inForce: Promise<void> = Promise.resolve().then(() => daemon.start())
   await inForce
   await bus
@@ -101,7 +105,8 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
   })
   beatForWatchdog(notify)
   await daemon.followUp()
-  followLinks(daemon, dataplanes.xdp, log)
+  boot.linksChanged()
+  followLinks(daemon, dataplanes.xdp, boot, log)
   await daemon.settle()
   setTimeout(packMemory, packAfterMs).unref()
 }
@@ -143,17 +148,17 @@ async function serveBus(daemon: Daemon, startBus: StartBus, options: CommandLine
   }
 }
 
-function followLinks(daemon: Daemon, xdp: XdpDataplane, log: Log): void {
+function followLinks(daemon: Daemon, xdp: XdpDataplane, boot: BootWriter, log: Log): void {
   try {
     watchLinks(() => {
-      daemon.alone(() => xdp.refreshLinks()).catch((error: unknown) => log.error({ error }, 'links could not be followed'))
+      daemon.alone(() => xdp.refreshLinks()).then(() => boot.linksChanged()).catch((error: unknown) => log.error({ error }, 'links could not be followed'))
     })
   } catch (error) {
     log.warn({ error: (error as Error).message }, 'links are not watched; XDP follows new interfaces at the next change')
   }
 }
 
-function listenToSignals(daemon: Daemon, notify: Notifier, log: Log, stopping: { begun: boolean }): void {
+function listenToSignals(daemon: Daemon, boot: BootWriter, notify: Notifier, log: Log, stopping: { begun: boolean }): void {
   process.on('SIGHUP', () => {
     // The daemon has logged every mistake; nobody waits for an answer here.
     daemon.reload({ name: 'signal' }).catch((error: unknown) => log.error({ error: (error as Error).message }, 'reload by SIGHUP failed'))
@@ -163,7 +168,7 @@ function listenToSignals(daemon: Daemon, notify: Notifier, log: Log, stopping: {
     stopping.begun = true
     log.info({ signal }, 'stopping')
     notify.stopping()
-    daemon.stop().then(
+    daemon.stop().then(() => boot.flush()).then(
       () => process.exit(exitStatus.ended),
       (error: unknown) => {
         log.error({ error }, 'stop failed')

@@ -51,6 +51,12 @@ if [ -e packaging/compile-lib.ts ] && ! newer dist/lib/.stamp etc/lib src/settin
     touch dist/lib/.stamp
 fi
 
+# --- what is restored at boot before the daemon ever ran, checked by who restores it
+if ! newer dist/lib/boot/boot dist/lib/.stamp src/compile src/diff src/model src/kernel/boot.ts packaging/compile-boot.ts; then
+    node --import tsx packaging/compile-boot.ts dist/lib
+    dist/derpanet-load restore --check boot --boot "$PWD/dist/lib/boot" >/dev/null
+fi
+
 # Programs, loader and object must exist: a build that made only some of them is no build.
 for made in derpanetd.js derpanetd.bundle.js derpanetctl.js derpanetctl.bundle.js derpanet.bpf.o derpanet-load lib; do
     [ -e "dist/$made" ] || { echo "build: dist/$made was not made" >&2; failed=1; }

@@ -10,9 +10,20 @@ import type { Tools } from './tools.ts'
 
 const nftFamily: Readonly<Record<Family, string>> = { ipv4: 'ip', ipv6: 'ip6' }
 
+type Changes = Readonly<Record<Family, readonly TableChange[]>>
+
+function wantedChains(changes: Changes): readonly (readonly [table: string, chain: string])[] {
+  return families.flatMap((family) => changes[family].flatMap(({ table, addJumps }) => addJumps.map(({ chain }) => [`${nftFamily[family]}/${table}`, chain] as const)))
+}
+
+/** The same as {@link chainsToBeCreated} for a kernel without any table. */
+export function createdChains(changes: Changes): readonly string[] {
+  return [...new Set(wantedChains(changes).flatMap(([table, chain]) => [table, `${table}/${chain}`]))]
+}
+
 /** Which base chains and tables the change set will bring into being: `ip/mangle`, `ip/mangle/INPUT`. */
-export async function chainsToBeCreated(exec: Exec, changes: Readonly<Record<Family, readonly TableChange[]>>): Promise<readonly string[]> {
-  const wanted = families.flatMap((family) => changes[family].flatMap(({ table, addJumps }) => addJumps.map(({ chain }) => [`${nftFamily[family]}/${table}`, chain] as const)))
+export async function chainsToBeCreated(exec: Exec, changes: Changes): Promise<readonly string[]> {
+  const wanted = wantedChains(changes)
   if (wanted.length === 0) return []
   const present = presentChains((await execOk(exec, { command: 'nft', args: ['list', 'chains'] })).stdout)
   const created = wanted.flatMap(([table, chain]) => [...(present.has(table) ? [] : [table]), ...(present.get(table)?.has(chain) === true ? [] : [`${table}/${chain}`])])

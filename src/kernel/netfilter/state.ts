@@ -70,16 +70,29 @@ export async function readState(stateDir: string): Promise<{ readonly state: Net
   }
 }
 
-/** Replaces the file as a whole. Not synced: after a crash of the machine the kernel holds nothing of ours either. */
-export async function writeState(stateDir: string, state: NetfilterState): Promise<void> {
-  const file: StateFile = {
+function stateFileOf(state: NetfilterState): StateFile {
+  return {
     layout,
-    variant: state.variant,
     sets: [...state.sets],
     chains: [...state.chains],
     counted: [...state.counted].map(([id, { packets, bytes }]) => [id, String(packets), String(bytes)]),
+    variant: state.variant,
     created: [...state.created],
   }
+}
+
+/**
+ * The file without its closing brace, for the boot file: what restores there adds `variant` and `created`, which are known
+ * only then. One line of printable ASCII.
+ */
+export function formatBootState(state: Pick<NetfilterState, 'sets' | 'chains'>): string {
+  const { variant: _variant, created: _created, ...known } = stateFileOf({ ...emptyState(), ...state })
+  return JSON.stringify(known).slice(0, -1).replace(/[^ -~]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}
+
+/** Replaces the file as a whole. Not synced: after a crash of the machine the kernel holds nothing of ours either. */
+export async function writeState(stateDir: string, state: NetfilterState): Promise<void> {
+  const file = stateFileOf(state)
   const path = join(stateDir, fileName)
   try {
     await writeFile(`${path}.new`, JSON.stringify(file), { mode: 0o600 })

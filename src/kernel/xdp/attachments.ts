@@ -57,6 +57,11 @@ export class Attachments {
     return this.reconcile(plan, await observeLinks(this.options.exec))
   }
 
+  /** What carries the program now. */
+  attached(): readonly { readonly name: string; readonly mode: AttachMode }[] {
+    return [...this.outcomes].flatMap(([name, { attached }]) => (attached === null ? [] : [{ name, mode: attached }]))
+  }
+
   status(): Pick<DataplaneStatus, 'state' | 'details'> {
     const shown = [...this.outcomes].sort(([a], [b]) => (a < b ? -1 : 1))
     const details = shown.map(([subject, { attached, reason }]) => ({ subject, text: attached ?? `off: ${reason}` }))

@@ -17,7 +17,7 @@ import type { DropEvent } from './events.ts'
 import { Halves } from './halves.ts'
 import { loadLibBpf } from './libbpf.ts'
 import type { LibBpf } from './libbpf.ts'
-import { createLoader } from './loader.ts'
+import { createLoader, type AttachMode } from './loader.ts'
 import { openMaps } from './maps.ts'
 import type { XdpMaps } from './maps.ts'
 
@@ -56,6 +56,8 @@ export interface XdpDataplane extends Dataplane {
   prepare(next: Plan): Promise<void>
   /** Follows new, renamed and removed interfaces. Call it when links change; never concurrently with the other methods. */
   refreshLinks(): Promise<void>
+  /** Links that carry the program; null when XDP is off. */
+  attached(): readonly { readonly name: string; readonly mode: AttachMode }[] | null
   /** Sampled drops, while somebody listens. Returns the unsubscriber. */
   onDrop(listener: (event: DropEvent) => void): () => void
   /**
@@ -129,6 +131,10 @@ class Xdp implements XdpDataplane {
     if (this.open === null || this.plan === null) return
     const changes = await this.open.attachments.refresh(this.plan)
     if (changes !== '') this.options.log.info({ changes }, 'XDP follows the interfaces')
+  }
+
+  attached(): ReturnType<XdpDataplane['attached']> {
+    return this.open === null ? null : this.open.attachments.attached()
   }
 
   async counters(): Promise<Counters> {
