@@ -30,7 +30,7 @@ export async function examine(options: GlobalOptions, path: string | undefined):
   const { etc, onlyFile } = findFolder(options, path)
   const shipped = options.libDir ?? shippedFolder(options.root ?? '', realpathSync(process.argv[1] ?? '.'))
   if (!existsSync(shipped)) throw new DerpanetError('INVALID_DIRECTORY', `${printable(shipped)}: the shipped definitions are not there (--lib-dir)`)
-  const { settings, diagnostics } = await loadConfiguration({ etc, vendor: null, shipped })
+  const { settings, diagnostics } = await loadConfiguration({ etc, vendor: options.vendorDir ?? `${options.root ?? ''}/usr/lib/firewalld`, shipped })
   if (settings === null) return { etc, onlyFile, settings, firewall: null, diagnostics }
   const { firewall, problems, warnings } = resolve({ settings, panic: false })
   const found = [...problems.map((problem) => asDiagnostic('error', problem)), ...warnings.map((problem) => asDiagnostic('warning', problem))]

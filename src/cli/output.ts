@@ -7,6 +7,7 @@ export interface GlobalOptions {
   readonly root?: string
   readonly configDir?: string
   readonly libDir?: string
+  readonly vendorDir?: string
   readonly bus?: string
 }
 

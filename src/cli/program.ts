@@ -35,6 +35,7 @@ export function createProgram(done: (status: number) => void): Command {
     .addOption(new Option('--root <dir>', 'files are below this folder'))
     .option('--config-dir <dir>', 'configuration to look at (/etc/derpanet)')
     .option('--lib-dir <dir>', 'shipped definitions (/usr/lib/derpanet)')
+    .option('--vendor-dir <dir>', 'definitions other packages ship (/usr/lib/firewalld)')
     .option('--bus <address>', 'D-Bus address of the daemon (the system bus)')
     .addHelpText('after', examples)
     .helpCommand(false)

@@ -21,7 +21,7 @@ const mayRead = ['--inh-caps', '--ambient-caps', '--bounding-set'].map((set) => 
 function ctl(t: Test, ...args: string[]): Promise<Ran> {
   const environment = ['-i', `PATH=${process.env['PATH'] ?? ''}`, 'TSX_DISABLE_CACHE=1', 'COLUMNS=120']
   const nobody = process.getuid?.() === 0 ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', ...mayRead] : []
-  const command = [process.execPath, '--import', 'tsx', join(repository, 'src/cli/main.ts'), '--lib-dir', join(repository, 'etc/lib'), ...args]
+  const command = [process.execPath, '--import', 'tsx', join(repository, 'src/cli/main.ts'), '--lib-dir', join(repository, 'etc/lib'), '--vendor-dir', '/nonexistent', ...args]
   return new Promise((resolve) => {
     execFile('env', [...environment, ...nobody, ...command], { cwd: repository }, (error, stdout, stderr) => {
       const status = error === null ? 0 : Number((error as { code?: unknown }).code ?? 255)
