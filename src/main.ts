@@ -204,7 +204,6 @@ async function purge(dataplanes: readonly Dataplane[], log: Log): Promise<void> 
  */
 async function isOnlyOne(): Promise<boolean> {
   const lock = createServer()
-  lock.unref()
   return new Promise((resolve, reject) => {
     lock.once('error', (error: NodeJS.ErrnoException) => (error.code === 'EADDRINUSE' ? resolve(false) : reject(error)))
     lock.listen('\0derpanetd', () => resolve(true))
