@@ -46,16 +46,18 @@ export async function setAside(path: string, expected: Expected): Promise<void> 
 export async function moveFile(from: string, to: string, expected: Expected): Promise<FileStamp> {
   requireUnchanged(from, expected)
   await makeFolder(dirname(to))
+  const temporary = `${to}.${process.pid}.tmp`
+  await writeAtomic(temporary, await readFile(from), (await stat(from)).mode & 0o777)
   try {
     // Unlike rename, this never takes the place of another file.
-    await link(from, to)
+    await link(temporary, to)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw new DerpanetError('NAME_CONFLICT', `${printable(to)} is there already`, { cause: error })
     throw error
+  } finally {
+    await removeIfThere(temporary)
   }
-  // Two names of one file may not stay: a change of one would be a change of the other.
-  const mode = (await stat(to)).mode & 0o777
-  await writeAtomic(to, await readFile(to), mode)
+  await syncFolder(dirname(to))
   await rename(from, `${from}.old`)
   await syncFolder(dirname(from))
   const written = peekStamp(to)
@@ -69,11 +71,22 @@ async function keepOld(path: string): Promise<number | null> {
   if (found === undefined) return null
   const aside = `${path}.${process.pid}.tmp`
   await removeIfThere(aside)
+  const mode = found.isSymbolicLink() ? 0o644 : found.mode & 0o777
   // A link is replaced, and its target stays what it was.
-  if (found.isSymbolicLink()) await writeAtomic(aside, await readFile(path), 0o644)
-  else await link(path, aside)
+  if (found.isSymbolicLink() || !await linked(path, aside)) await writeAtomic(aside, await readFile(path), mode)
   await rename(aside, `${path}.old`)
-  return found.isSymbolicLink() ? 0o644 : found.mode & 0o777
+  return mode
+}
+
+/** False where the kernel does not let a file of somebody else have a second name (fs.protected_hardlinks), or the file system knows none. */
+async function linked(path: string, name: string): Promise<boolean> {
+  try {
+    await link(path, name)
+    return true
+  } catch (error) {
+    if (['EPERM', 'EACCES', 'ENOTSUP', 'EOPNOTSUPP', 'EXDEV', 'EMLINK', 'ENOSYS'].includes((error as NodeJS.ErrnoException).code ?? '')) return false
+    throw error
+  }
 }
 
 /** Folders of a new tree, readable for everybody as the shipped ones. */
