@@ -37,11 +37,13 @@ export interface LayerTree {
   readonly lenient: boolean
   /** zones/FOLDER/NAME is the zone FOLDER/NAME, a part of the combined zone FOLDER. */
   readonly nested: boolean
+  /** Brings only names that no lower layer has. */
+  readonly addsOnly: boolean
   /** Read when first asked: a reload, which takes everything from the configuration before, never asks. */
   readonly snapshot: () => Snapshot
 }
 
-export type LayerOptions = Partial<Pick<LayerTree, 'format' | 'lenient' | 'nested'>>
+export type LayerOptions = Partial<Pick<LayerTree, 'format' | 'lenient' | 'nested' | 'addsOnly'>>
 
 const maxSnapshotBytes = 256 * 1024 * 1024
 
@@ -65,9 +67,9 @@ export function openLayer(loading: Loading, root: string, layer: Layer, options:
     loading.diagnostics.push(options.lenient ? passedOver(tree.trouble) : tree.trouble)
     return null
   }
-  const { format = 'yaml', lenient = false, nested = false } = options
+  const { format = 'yaml', lenient = false, nested = false, addsOnly = false } = options
   // Only the program's own definitions have a snapshot that is believed.
-  return { layer, tree, format, lenient, nested, snapshot: layer === 'shipped' ? lazySnapshot(loading, tree) : () => noSnapshot }
+  return { layer, tree, format, lenient, nested, addsOnly, snapshot: layer === 'shipped' ? lazySnapshot(loading, tree) : () => noSnapshot }
 }
 
 const passedOver = (diagnostic: Diagnostic): Diagnostic =>
@@ -220,7 +222,13 @@ export interface Stack<S> {
 
 /** `layers`: the lowest first. */
 export function stackOf<S>(loading: Loading, layers: readonly LayerTree[], kind: NamedKind<S>): Stack<S> {
-  return { kind, listings: layers.map((at) => ({ at, names: listNames(loading, at, kind) })) }
+  const listings: { readonly at: LayerTree; readonly names: LayerNames }[] = []
+  for (const at of layers) {
+    const names = listNames(loading, at, kind)
+    const taken = (name: string): boolean => listings.some((lower) => lower.names.has(name))
+    listings.push({ at, names: at.addsOnly ? new Map([...names].filter(([name]) => !taken(name))) : names })
+  }
+  return { kind, listings }
 }
 
 function listNames<S>(loading: Loading, at: LayerTree, kind: NamedKind<S>): LayerNames {
