@@ -8,6 +8,9 @@
 // 3. Bodies above 16 MiB are refused unread; results above it are refused instead of sent.
 // 4. Nothing a handler throws leaves as it is: errors.ts decides, and a bug goes to the journal.
 import type { Authority, Subject } from '../auth/authority.ts'
+import { isOnWhitelist } from '../auth/lockdown.ts'
+import { DerpanetError } from '../errors.ts'
+import { isLockedDown, lockdownOf } from '../model/query.ts'
 import { limitsExceeded, notSupported, propertyError, unknownMethod, wireError, derpanetErrors, type ErrorStyle } from './errors.ts'
 import { ArgumentError, convertArguments } from './convert.ts'
 import type { Call, HandlerContext } from './handlers/handler.ts'
@@ -157,10 +160,21 @@ export class Dispatcher {
 
   private resultOf({ message, node, objectClass, target }: Waiting, subject: Subject): unknown {
     const call: Call = { context: this.options.context, caller: subject, ...(node.object === undefined ? {} : { object: node.object }) }
+    if (this.isLockedOut(target, subject)) throw new DerpanetError('ACCESS_DENIED', 'lockdown is enabled')
     const args = convertArguments(target.row.in, readBody(message))
     if (target.builtIn) return this.builtIn(call, node, objectClass, target.row.name, args)
     if (target.handler === undefined) throw notSupported(target.interfaceName, target.row.name)
     return target.handler(call, args)
+  }
+
+  /** Lockdown works in the older face only. Reading is free for everybody who may read. */
+  private isLockedOut({ row, builtIn }: Target, subject: Subject): boolean {
+    const { face, service } = this.options.context
+    if (face === '2.5') return false
+    const { settings } = service.runtime()
+    if (!isLockedDown(settings)) return false
+    const isReading = builtIn ? row.name !== 'Set' : /^(get|list|query|is|check)|^authorizeAll$/.test(row.name)
+    return !isReading && !isOnWhitelist(lockdownOf(settings), subject)
   }
 
   private builtIn(call: Call, node: Node, objectClass: ObjectClass, member: string, args: readonly unknown[]): unknown {

@@ -25,7 +25,7 @@ export class ObjectNumbers {
   private readonly kinds = new Map<ObjectKind, Numbers>()
 
   /** Names of `settings` get numbers; those that are gone lose theirs. Cheap while `settings` is the same. */
-  private follow(settings: Settings): void {
+  follow(settings: Settings): void {
     if (this.settings === settings) return
     for (const kind of objectKinds) {
       const objects = settings[settingsKey[kind]]
@@ -47,9 +47,25 @@ export class ObjectNumbers {
   }
 
   /** After a reload everything is numbered again from 0. */
-  renumber(): void {
+  renumber(settings: Settings): void {
     this.kinds.clear()
     this.settings = null
+    this.follow(settings)
+  }
+
+  /** The number an object had when numbers were last asked for: also of one that the newest settings do not have any more. */
+  lastNumberOf(kind: ObjectKind, name: string): number | undefined {
+    return this.kinds.get(kind)?.byName.get(name)
+  }
+
+  /** The object keeps its number under another name. To be called before anybody asks about the new settings. */
+  rename(kind: ObjectKind, from: string, to: string): void {
+    const numbers = this.kinds.get(kind)
+    const number = numbers?.byName.get(from)
+    if (numbers === undefined || number === undefined) return
+    numbers.byName.delete(from)
+    numbers.byName.set(to, number)
+    numbers.byNumber.set(number, to)
   }
 
   numberOf(settings: Settings, kind: ObjectKind, name: string): number | undefined {

@@ -9,6 +9,7 @@ import { memberTable, type Face } from './members.ts'
 import { derpanetName } from './members/derpanet.ts'
 import { firewalldName } from './members/firewalld.ts'
 import { installedFace } from './installed-face.ts'
+import { networkManagerInterfaces } from './network-manager.ts'
 import { ObjectNumbers } from './objects.ts'
 import { SignalMaker } from './signals.ts'
 import { connect, type BusLog } from './transport.ts'
@@ -51,10 +52,17 @@ export async function startBus({ service, inForce, address, compat, log }: BusOp
   const face: Face = compat === 'no' ? '2.5' : compat === 'auto' ? installedFace() : compat
   const withFirewalld = compat !== 'no'
   const numbers = new ObjectNumbers()
-  const context: HandlerContext = { service, face, numbers, hasIpv4: true, hasIpv6: existsSync('/proc/net/if_inet6') }
+  const connecting = connect({ address, log })
+  const context: HandlerContext = {
+    service, face, numbers, hasIpv4: true, hasIpv6: existsSync('/proc/net/if_inet6'),
+    foreignInterfaces: () => connecting.then(networkManagerInterfaces).catch((error: unknown) => {
+      log.warn({ error: String(error) }, 'NetworkManager does not say which interfaces are its own')
+      return new Set<string>()
+    }),
+  }
   const table = memberTable(face)
   const tree = new ObjectTree(table, context, withFirewalld)
-  const transport = await connect({ address, log })
+  const transport = await connecting
   const authority = createAuthority({ bus: transport, log })
   const dispatcher = new Dispatcher({ tree, context, authority, out: transport, log, machineId: machineId() })
   const signals = new SignalMaker(table)
@@ -65,11 +73,19 @@ export async function startBus({ service, inForce, address, compat, log }: BusOp
     const [name, , newOwner] = decodeBody(signal)
     if (typeof name === 'string' && name.startsWith(':') && newOwner === '') dispatcher.forget(name)
   })
+  /** firewalld 1.3 takes changed files into the permanent configuration by itself; 2.x waits for a reload. */
+  const adopt = (): void => {
+    if (!withFirewalld || face === '2.5') return
+    service.adoptFiles({ name: 'watch' }).catch((error: unknown) => log.warn({ error: String(error) }, 'changed files are not taken'))
+  }
   const unsubscribe = service.subscribe((event) => {
-    if (event.kind === 'reloaded') numbers.renumber()
+    if (event.kind === 'reloaded') numbers.renumber(service.permanent())
+    if (event.kind === 'files-changed') return adopt()
     try {
       const shown = withFirewalld ? signals.firewalld(event, context) : []
       for (const one of [...shown, ...signals.derpanet(event)]) transport.signal(one.path, one.interface, one.member, one.body)
+      // after the last of several events: what was removed is known by its number until then
+      if (event.kind === 'permanent') queueMicrotask(() => numbers.follow(service.permanent()))
     } catch (error) {
       // the change is in force whether it can be told or not
       log.error({ err: error, event: event.kind }, 'a signal could not be sent')
@@ -81,6 +97,7 @@ export async function startBus({ service, inForce, address, compat, log }: BusOp
     // code waits 3 ms, and everybody would wait 30 ms for the first call.
     const warming = warmUp(tree, context, log, { withFirewalld })
     await inForce
+    numbers.renumber(service.permanent())
     const names: string[] = []
     for (const name of withFirewalld ? [derpanetName, firewalldName] : [derpanetName]) {
       if (await transport.requestName(name)) names.push(name)

@@ -1,17 +1,20 @@
 // What happened → the signals clients wait for. Values are the caller's own spelling; names are real.
 import type { AsWritten, ChangeEvent } from '../model/change.ts'
 import type { LockdownSettings } from '../model/direct.ts'
+import type { PermanentEvent } from '../model/permanent.ts'
 import type { ServiceEvent } from '../service.ts'
 import { encodePartial, fieldSignature, type BusDict, type BusValue } from '../settings/dict.ts'
 import { fieldRows, type FieldTable } from '../settings/field.ts'
 import { policyFields } from '../settings/policy.ts'
 import { zoneFields } from '../settings/zone.ts'
+import { changedProperties } from './handlers/conf.ts'
+import { kindWords } from './handlers/config.ts'
 import type { HandlerContext } from './handlers/handler.ts'
 import { derpanetName, derpanetPath } from './members/derpanet.ts'
-import { configPath, firewalldName, firewalldPath, type ObjectKind } from './members/firewalld.ts'
+import { configPath, firewalldName, firewalldPath, objectInterfaces, type ObjectKind } from './members/firewalld.ts'
 import type { MemberTable } from './members.ts'
 import { settingsKey, sortedNames } from './objects.ts'
-import { emptyBody, encodeBody, type Body } from './wire/encode.ts'
+import { emptyBody, encodeBody, Variant, type Body } from './wire/encode.ts'
 
 export interface Signal {
   readonly path: string
@@ -25,10 +28,7 @@ const nouns: ReadonlyMap<string, string> = new Map(fieldRows(zoneFields).flatMap
 const whitelistNouns: Readonly<Record<keyof LockdownSettings, string>> = { commands: 'Command', contexts: 'Context', users: 'User', uids: 'Uid' }
 
 /** Order in which firewalld tells of its objects after a reload. */
-const reloadOrder: readonly (readonly [ObjectKind, string])[] = [
-  ['ipset', 'IPSetAdded'], ['icmptype', 'IcmpTypeAdded'], ['service', 'ServiceAdded'], ['zone', 'ZoneAdded'], ['helper', 'HelperAdded'],
-  ['policy', 'PolicyAdded'],
-]
+const reloadOrder: readonly ObjectKind[] = ['ipset', 'icmptype', 'service', 'zone', 'helper', 'policy']
 
 /** Makes signals of one face. Signatures come from the member table, so a signal always is what introspection says. */
 export class SignalMaker {
@@ -38,9 +38,46 @@ export class SignalMaker {
     this.table = table
   }
 
+  /** Of an object at /config/<kind>/<n>. */
+  private ofObject(kind: ObjectKind, number: number, member: string, name: string): Signal {
+    const row = objectInterfaces[kind]
+    const body = encodeBody('s', [name])
+    return { path: `${configPath}/${kind}/${number}`, interface: row.name, member, body }
+  }
+
+  /** Told after the files are written; `numbers` still knows what was removed, and does not know the new names of others. */
+  private ofPermanent(event: PermanentEvent, context: HandlerContext): readonly Signal[] {
+    const settings = context.service.permanent()
+    switch (event.kind) {
+      case 'object-added': return [this.make('config', `${kindWords[event.object].noun}Added`, [event.name])]
+      case 'object-updated': {
+        const number = context.numbers.lastNumberOf(event.object, event.name) ?? context.numbers.numberOf(settings, event.object, event.name)
+        return number === undefined ? [] : [this.ofObject(event.object, number, 'Updated', event.name)]
+      }
+      case 'object-removed': {
+        const number = context.numbers.lastNumberOf(event.object, event.name)
+        return number === undefined ? [] : [this.ofObject(event.object, number, 'Removed', event.name)]
+      }
+      case 'object-renamed': {
+        context.numbers.rename(event.object, event.from, event.name)
+        const number = context.numbers.lastNumberOf(event.object, event.name)
+        return number === undefined ? [] : [this.ofObject(event.object, number, 'Renamed', event.name)]
+      }
+      case 'direct-updated': return [this.make('config.direct', 'Updated', [])]
+      case 'lockdown-updated': return [this.make('config.policies', 'LockdownWhitelistUpdated', [])]
+      case 'conf-changed': return this.ofProperties(changedProperties(event.key, event.value, this.table.face))
+    }
+  }
+
+  private ofProperties(changed: readonly (readonly [string, string])[]): readonly Signal[] {
+    const values = new Map(changed.map(([name, value]) => [name, new Variant('s', value)]))
+    const body = encodeBody('sa{sv}as', [`${firewalldName}.config`, values, []])
+    return [{ path: configPath, interface: 'org.freedesktop.DBus.Properties', member: 'PropertiesChanged', body }]
+  }
+
   private make(suffix: string, member: string, values: readonly unknown[]): Signal {
     const name = suffix === '' ? firewalldName : `${firewalldName}.${suffix}`
-    const isConfig = suffix === 'config'
+    const isConfig = suffix === 'config' || suffix.startsWith('config.')
     const row = (isConfig ? this.table.config : this.table.runtime).get(name)?.signals.get(member)
     if (row === undefined) throw new Error(`no signal ${name}.${member}`)
     const body = encodeBody(row.args.map((arg) => arg.type).join(''), values)
@@ -108,13 +145,19 @@ export class SignalMaker {
   /** Every permanent object is announced again, then Reloaded: three programs redo all their rules on it. */
   private ofReload(context: HandlerContext): readonly Signal[] {
     const settings = context.service.permanent()
-    const objects = reloadOrder.flatMap(([kind, member]) => sortedNames(settings[settingsKey[kind]]).map((name) => this.make('config', member, [name])))
+    const objects = reloadOrder.flatMap((kind) =>
+      sortedNames(settings[settingsKey[kind]]).map((name) => this.make('config', `${kindWords[kind].noun}Added`, [name])))
     return [...objects, this.make('', 'Reloaded', [])]
   }
 
   /** In the order in which they are sent. */
   firewalld(event: ServiceEvent, context: HandlerContext): readonly Signal[] {
-    return event.kind === 'change' ? this.ofChange(event.event) : this.ofReload(context)
+    switch (event.kind) {
+      case 'change': return this.ofChange(event.event)
+      case 'permanent': return this.ofPermanent(event.event, context)
+      case 'reloaded': return this.ofReload(context)
+      case 'files-changed': return []
+    }
   }
 
   derpanet(event: ServiceEvent): readonly Signal[] {

@@ -1,11 +1,14 @@
 // The object tree: which path is which object, what it can do, and which children a walk finds.
 import { actions, type ActionId } from '../auth/actions.ts'
-import { configHandlers, configInterfaceName, configProperties, objectHandlers, objectProperties } from './handlers/config.ts'
+import { configProperties } from './handlers/conf.ts'
+import { configHandlers, configInterfaceName } from './handlers/config.ts'
 import { derpanetHandlers } from './handlers/derpanet.ts'
-import { directReaders, lockdownHandlers, permanentDirectReaders, permanentLockdownHandlers } from './handlers/direct.ts'
+import { permanentDirectHandlers, runtimeDirectHandlers } from './handlers/direct.ts'
 import type { Call, Handler, HandlerContext, Handlers, PropertyHandlers } from './handlers/handler.ts'
 import { ipsetHandlers } from './handlers/ipset.ts'
+import { lockdownHandlers, permanentLockdownHandlers } from './handlers/lockdown.ts'
 import { mainHandlers, mainProperties } from './handlers/main.ts'
+import { objectHandlers, objectProperties } from './handlers/objects.ts'
 import { policyHandlers } from './handlers/policy.ts'
 import { zoneHandlers } from './handlers/zone.ts'
 import { derpanetErrors, firewalldErrors, type ErrorStyle } from './errors.ts'
@@ -106,7 +109,7 @@ export class ObjectTree {
           [`${firewalldName}.zone`]: zoneHandlers,
           [`${firewalldName}.policy`]: policyHandlers,
           [`${firewalldName}.ipset`]: ipsetHandlers,
-          [`${firewalldName}.direct`]: directReaders,
+          [`${firewalldName}.direct`]: runtimeDirectHandlers,
           [`${firewalldName}.policies`]: lockdownHandlers(table.face),
         },
         properties: { [firewalldName]: mainProperties },
@@ -116,7 +119,7 @@ export class ObjectTree {
         interfaces: table.config,
         handlers: {
           [configInterfaceName]: configHandlers,
-          [`${configInterfaceName}.direct`]: permanentDirectReaders,
+          [`${configInterfaceName}.direct`]: permanentDirectHandlers,
           [`${configInterfaceName}.policies`]: permanentLockdownHandlers(table.face),
         },
         properties: { [configInterfaceName]: configProperties },

@@ -1,56 +1,114 @@
-// Direct rules and lockdown. Nothing of direct can be set yet, so there is nothing to list; changes are not implemented
-// and say so. Lockdown does nothing in firewalld 2, and that is complete here.
-import type { Face } from '../members.ts'
-import type { Handlers } from './handler.ts'
+// Direct rules of both worlds: the same members, once on what runs and once on the files.
+import {
+  parseDirectChain, parseDirectPassthrough, parseDirectRule, requireDirectFamily, type DirectChange, type DirectRule, type DirectSettings,
+} from '../../model/direct.ts'
+import { directOf } from '../../model/query.ts'
+import { directKey, rulesIn } from '../../model/reduce/direct.ts'
+import { changedQuietly, integer, permanentSettings, runtimeSettings, text, texts, type Call, type Handlers } from './handler.ts'
 
-const nothing = (): readonly unknown[] => []
-const no = (): boolean => false
-const accepted = (): undefined => undefined
-
-export const directReaders: Handlers = {
-  queryChain: no,
-  getChains: nothing,
-  getAllChains: nothing,
-  queryRule: no,
-  getRules: nothing,
-  getAllRules: nothing,
-  queryPassthrough: no,
-  getPassthroughs: nothing,
-  getAllPassthroughs: nothing,
+interface World {
+  readonly read: (call: Call) => DirectSettings
+  readonly change: (call: Call, change: DirectChange) => Promise<void>
 }
 
-export const permanentDirectReaders: Handlers = { ...directReaders, getSettings: () => [[], [], []] }
+/** The calls that name a chain by its first three arguments. */
+const chainArgs = (args: readonly unknown[]) => ({ ipv: text(args, 0), table: text(args, 1), chain: text(args, 2) })
+const ruleArgs = (args: readonly unknown[]) => ({ ...chainArgs(args), priority: integer(args, 3), args: texts(args, 4) })
+const passthroughArgs = (args: readonly unknown[]) => ({ ipv: text(args, 0), args: texts(args, 1) })
 
-const whitelistNouns = ['Command', 'Uid', 'User', 'Context'] as const
-
-const lockdownReaders: Handlers = {
-  queryLockdown: no,
-  ...Object.fromEntries(whitelistNouns.flatMap((noun) => [
-    [`queryLockdownWhitelist${noun}`, no],
-    [`getLockdownWhitelist${noun}s`, nothing],
-  ])),
+function chainOf(args: readonly unknown[]) {
+  const { ipv, table, chain } = chainArgs(args)
+  return parseDirectChain(ipv, table, chain)
 }
 
-/** In face 1.3 lockdown would have to work, so there the changes are not implemented. */
-export function lockdownHandlers(face: Face): Handlers {
-  if (face === '1.3') return lockdownReaders
+function ruleOf(args: readonly unknown[]): DirectRule {
+  const { ipv, table, chain, priority, args: words } = ruleArgs(args)
+  return parseDirectRule(ipv, table, chain, String(priority), words)
+}
+
+/** As firewalld keeps them: chain by chain, in each as they came. */
+function allRules(direct: DirectSettings): readonly DirectRule[] {
+  const chains = new Map(direct.rules.map((rule) => [JSON.stringify([rule.ipv, rule.table, rule.chain]), rule]))
+  return [...chains.values()].flatMap((chain) => rulesIn(direct, chain))
+}
+
+function directHandlers({ read, change }: World): Handlers {
   return {
-    ...lockdownReaders,
-    enableLockdown: accepted,
-    disableLockdown: accepted,
-    ...Object.fromEntries(whitelistNouns.flatMap((noun) => [
-      [`addLockdownWhitelist${noun}`, accepted],
-      [`removeLockdownWhitelist${noun}`, accepted],
-    ])),
+    addChain: (call, args) => change(call, { kind: 'direct-chain-add', ...chainArgs(args) }),
+    removeChain: (call, args) => change(call, { kind: 'direct-chain-remove', ...chainArgs(args) }),
+    queryChain: (call, args) => {
+      const key = directKey(chainOf(args))
+      return read(call).chains.some((chain) => directKey(chain) === key)
+    },
+    getChains: (call, args) => {
+      const { ipv, table } = parseDirectChain(text(args, 0), text(args, 1), '-')
+      return read(call).chains.filter((chain) => chain.ipv === ipv && chain.table === table).map(({ chain }) => chain)
+    },
+    getAllChains: (call) => read(call).chains.map(({ ipv, table, chain }) => [ipv, table, chain]),
+    addRule: (call, args) => change(call, { kind: 'direct-rule-add', ...ruleArgs(args) }),
+    removeRule: (call, args) => change(call, { kind: 'direct-rule-remove', ...ruleArgs(args) }),
+    removeRules: (call, args) => change(call, { kind: 'direct-rules-remove', ...chainArgs(args) }),
+    queryRule: (call, args) => {
+      const key = directKey(ruleOf(args))
+      return read(call).rules.some((rule) => directKey(rule) === key)
+    },
+    getRules: (call, args) => rulesIn(read(call), chainOf(args)).map(({ priority, args: words }) => [priority, words]),
+    getAllRules: (call) => allRules(read(call)).map(({ ipv, table, chain, priority, args }) => [ipv, table, chain, priority, args]),
+    addPassthrough: (call, args) => change(call, { kind: 'direct-passthrough-add', ...passthroughArgs(args) }),
+    removePassthrough: (call, args) => change(call, { kind: 'direct-passthrough-remove', ...passthroughArgs(args) }),
+    queryPassthrough: (call, args) => {
+      const key = directKey(parseDirectPassthrough(text(args, 0), texts(args, 1)))
+      return read(call).passthroughs.some((passthrough) => directKey(passthrough) === key)
+    },
+    getPassthroughs: (call, args) => {
+      const ipv = requireDirectFamily(text(args, 0))
+      return read(call).passthroughs.filter((passthrough) => passthrough.ipv === ipv).map(({ args: words }) => words)
+    },
+    getAllPassthroughs: (call) => read(call).passthroughs.map(({ ipv, args }) => [ipv, args]),
   }
 }
 
-export function permanentLockdownHandlers(face: Face): Handlers {
-  const { enableLockdown: _enable, disableLockdown: _disable, queryLockdown: _query, ...rest } = lockdownHandlers(face)
+const runtimeWorld: World = { read: (call) => directOf(runtimeSettings(call)), change: changedQuietly }
+const permanentWorld: World = {
+  read: (call) => directOf(permanentSettings(call)),
+  change: (call, change) => call.context.service.changePermanent(change, call.caller),
+}
+
+export const runtimeDirectHandlers: Handlers = {
+  ...directHandlers(runtimeWorld),
+  passthrough: (call, args) => call.context.service.passthrough(text(args, 0), texts(args, 1), call.caller),
+  removeAllPassthroughs: (call) => changedQuietly(call, { kind: 'direct-passthroughs-clear' }),
+}
+
+type Tuple = readonly [
+  readonly (readonly [string, string, string])[],
+  readonly (readonly [string, string, string, number, readonly string[]])[],
+  readonly (readonly [string, readonly string[]])[],
+]
+
+/** Nothing twice. */
+function unique<T extends Parameters<typeof directKey>[0]>(items: readonly T[]): readonly T[] {
+  return [...new Map(items.map((item) => [directKey(item), item])).values()]
+}
+
+/** Throws INVALID_IPV, INVALID_TABLE, INVALID_CHAIN, INVALID_PRIORITY, INVALID_COMMAND. */
+function fromTuple([chains, rules, passthroughs]: Tuple): DirectSettings {
   return {
-    ...rest,
-    // uid 0 is what firewalld 2 answers whatever was set
-    getLockdownWhitelist: () => [[], [], [], [0]],
-    ...(face === '2.5' ? { setLockdownWhitelist: accepted } : {}),
+    chains: unique(chains.map(([ipv, table, chain]) => parseDirectChain(ipv, table, chain))),
+    rules: unique(rules.map(([ipv, table, chain, priority, args]) => parseDirectRule(ipv, table, chain, String(priority), args))),
+    passthroughs: unique(passthroughs.map(([ipv, args]) => parseDirectPassthrough(ipv, args))),
   }
+}
+
+export const permanentDirectHandlers: Handlers = {
+  ...directHandlers(permanentWorld),
+  getSettings: (call) => {
+    const direct = permanentWorld.read(call)
+    return [
+      direct.chains.map(({ ipv, table, chain }) => [ipv, table, chain]),
+      direct.rules.map(({ ipv, table, chain, priority, args }) => [ipv, table, chain, priority, args]),
+      direct.passthroughs.map(({ ipv, args }) => [ipv, args]),
+    ]
+  },
+  update: (call, args) => call.context.service.changePermanent({ kind: 'direct-update', settings: fromTuple(args[0] as Tuple) }, call.caller),
 }

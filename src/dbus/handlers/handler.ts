@@ -16,6 +16,8 @@ export interface HandlerContext {
   /** What the host can do; false where a family is switched off. */
   readonly hasIpv4: boolean
   readonly hasIpv6: boolean
+  /** Interfaces that another program binds at every start: their bindings are not ours to write. */
+  readonly foreignInterfaces: () => Promise<ReadonlySet<string>>
 }
 
 /** One call. */

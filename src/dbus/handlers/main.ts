@@ -1,18 +1,16 @@
 // org.fedoraproject.FirewallD1 itself: state, reload, panic, defaults and the read-only views of the runtime.
-import { DerpanetError, printable, type ErrorCode } from '../../errors.ts'
+import { DerpanetError, printable } from '../../errors.ts'
 import { ipsetTypes } from '../../model/ipset-entry.ts'
+import type { Change } from '../../model/change.ts'
 import type { LogDenied } from '../../model/settings.ts'
 import { logDeniedValues } from '../../settings/main.ts'
+import { unknownCodes } from '../../settings/permanent.ts'
 import { settingsKey, sortedNames } from '../objects.ts'
 import type { ObjectKind } from '../members/firewalld.ts'
+import { hasReversePathFilter } from './conf.ts'
 import { dictBody, tupleBody } from './encoded.ts'
 import { changedQuietly, namesBody, runtimeSettings, text, type Call, type Handlers, type PropertyHandlers } from './handler.ts'
 import { zoneOfCall } from './zone.ts'
-
-/** What a name that does not exist is called, by kind. */
-export const unknownCodes: Readonly<Record<ObjectKind, ErrorCode>> = {
-  zone: 'INVALID_ZONE', service: 'INVALID_SERVICE', ipset: 'INVALID_IPSET', icmptype: 'INVALID_ICMPTYPE', helper: 'INVALID_HELPER', policy: 'INVALID_POLICY',
-}
 
 /** The running object of that name. Throws INVALID_<KIND>. */
 export function runtimeEntry(call: Call, kind: Exclude<ObjectKind, 'zone'>, name: string) {
@@ -27,8 +25,19 @@ function logDenied(value: string): LogDenied {
   return known
 }
 
+async function thenReload(call: Call, change: Change): Promise<void> {
+  await call.context.service.change(change, call.caller)
+  await call.context.service.reload(call.caller)
+}
+
 export const mainHandlers: Handlers = {
   reload: (call) => call.context.service.reload(call.caller),
+  checkPermanentConfig: (call) => call.context.service.checkPermanent(),
+  runtimeToPermanent: async (call) => {
+    const leaveOut = await call.context.foreignInterfaces()
+    await call.context.service.runtimeToPermanent({ leaveOut, withLockdown: call.context.face === '1.3' }, call.caller)
+  },
+  resetToDefaults: (call) => call.context.service.resetToDefaults(call.caller),
   // a complete reload would also unload kernel modules and so drop connections; nobody who asks for it wants that part
   completeReload: (call) => call.context.service.reload(call.caller),
   enablePanicMode: (call) => changedQuietly(call, { kind: 'panic-set', on: true }),
@@ -43,14 +52,24 @@ export const mainHandlers: Handlers = {
   getHelpers: (call) => namesBody(runtimeSettings(call).helpers),
   getHelperSettings: (call, args) => tupleBody('helper', runtimeEntry(call, 'helper', text(args, 0))),
   getLogDenied: (call) => runtimeSettings(call).main.value.logDenied,
-  setLogDenied: (call, args) => changedQuietly(call, { kind: 'log-denied-set', value: logDenied(text(args, 0)) }),
+  setLogDenied: (call, args) => thenReload(call, { kind: 'log-denied-set', value: logDenied(text(args, 0)) }),
   // the kernel dropped automatic helper assignment; both versions answer no and accept anything
   getAutomaticHelpers: () => 'no',
   setAutomaticHelpers: () => undefined,
   getDefaultZone: (call) => runtimeSettings(call).main.value.defaultZone,
-  setDefaultZone: (call, args) => changedQuietly(call, { kind: 'default-zone-set', zone: text(args, 0) }),
+  // 1.3 moves interfaces in place; 2.x reloads, and what exists only at runtime is gone
+  setDefaultZone: (call, args) => {
+    const change: Change = { kind: 'default-zone-set', zone: text(args, 0) }
+    return call.context.face === '2.5' ? thenReload(call, change) : changedQuietly(call, change)
+  },
   authorizeAll: () => undefined,
 }
+
+/** The same types in the order of 1.3. */
+const olderIpSetTypes = [
+  'hash:mac', 'hash:net,iface', 'hash:net,port', 'hash:net,port,net', 'hash:net,net', 'hash:net', 'hash:ip,port,net', 'hash:ip,port,ip',
+  'hash:ip,mark', 'hash:ip,port', 'hash:ip',
+]
 
 /** Names of the types that exist in a family, sorted. */
 function icmpTypesOf(call: Call, family: 'ipv4' | 'ipv6'): readonly string[] {
@@ -70,11 +89,10 @@ export const mainProperties: PropertyHandlers = {
     state: async (call) => (await call.context.service.status()).state,
     IPv4: (call) => call.context.hasIpv4,
     IPv6: (call) => call.context.hasIpv6,
-    // no reverse path filter is made yet, whatever firewalld.conf would say
-    IPv6_rpfilter: () => false,
+    IPv6_rpfilter: hasReversePathFilter,
     BRIDGE: () => true,
     IPSet: () => true,
-    IPSetTypes: () => ipsetTypes,
+    IPSetTypes: (call) => (call.context.face === '1.3' ? olderIpSetTypes : ipsetTypes),
     nf_conntrack_helper_setting: () => false,
     nf_conntrack_helpers: () => ({}),
     nf_nat_helpers: () => ({}),

@@ -1,10 +1,13 @@
-// The runtime .policy interface, read only: policies are changed in the files until the ruleset enforces all of them.
+// The runtime .policy interface: policies are read and changed as a whole.
 import type { PolicySettings, Settings } from '../../model/settings.ts'
+import { decodeSettings } from '../../settings/dict.ts'
+import { policyFields } from '../../settings/policy.ts'
 import { sortedNames } from '../objects.ts'
 import { dictBody } from './encoded.ts'
-import { namesBody, runtimeSettings, text, type Handlers } from './handler.ts'
+import { refuseNewerRules } from './face.ts'
+import { changedQuietly, namesBody, runtimeSettings, text, type Handlers } from './handler.ts'
 import { runtimeEntry } from './main.ts'
-import { isActiveZone } from './zone.ts'
+import { isActiveZone, withTimeout } from './zone.ts'
 
 function isActive(settings: Settings, policy: PolicySettings): boolean {
   const reaches = (zones: readonly string[]): boolean =>
@@ -15,6 +18,13 @@ function isActive(settings: Settings, policy: PolicySettings): boolean {
 export const policyHandlers: Handlers = {
   getPolicies: (call) => namesBody(runtimeSettings(call).policies),
   getPolicySettings: (call, args) => dictBody('policy', call.context.face, runtimeEntry(call, 'policy', text(args, 0))),
+  setPolicySettings: (call, args) => {
+    const dict = args[1] as Readonly<Record<string, unknown>>
+    const { timeoutSec, rest } = withTimeout(call, dict)
+    const settings = decodeSettings(policyFields, rest, call.context.face)
+    refuseNewerRules(call.context.face, settings.richRules)
+    return changedQuietly(call, { kind: 'policy-settings', policy: text(args, 0), settings, timeoutSec, asWritten: dict })
+  },
   getActivePolicies: (call) => {
     const settings = runtimeSettings(call)
     const found: Record<string, Readonly<Record<string, readonly string[]>>> = {}

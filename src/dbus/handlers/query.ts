@@ -16,13 +16,14 @@ function hasPort(list: readonly PortSpec[], columns: readonly string[]): boolean
 
 /**
  * `columns` as the caller wrote them. Throws what the field's item throws, and INVALID_SERVICE or INVALID_ICMPTYPE for
- * a name that does not exist in `settings`: a client must be able to tell "not allowed" from "mistyped".
+ * a name that does not exist in `settings`: a client must be able to tell "not allowed" from "mistyped". In the permanent
+ * world (null) firewalld does not ask that.
  */
-export function hasItem(key: string, field: ListField<any>, list: readonly unknown[], columns: readonly string[], settings: Settings): boolean {
+export function hasItem(key: string, field: ListField<any>, list: readonly unknown[], columns: readonly string[], settings: Settings | null): boolean {
   const [name = ''] = columns
   if (key === 'ports' || key === 'sourcePorts') return hasPort(list as readonly PortSpec[], columns)
-  if (key === 'services' && !settings.services.has(name)) throw new DerpanetError('INVALID_SERVICE', printable(name))
-  if (key === 'icmpBlocks' && !settings.icmptypes.has(name)) throw new DerpanetError('INVALID_ICMPTYPE', printable(name))
+  if (key === 'services' && settings !== null && !settings.services.has(name)) throw new DerpanetError('INVALID_SERVICE', printable(name))
+  if (key === 'icmpBlocks' && settings !== null && !settings.icmptypes.has(name)) throw new DerpanetError('INVALID_ICMPTYPE', printable(name))
   const wanted = field.item.toText(field.item.parse(columns))
   return list.some((item) => field.item.toText(item) === wanted)
 }

@@ -11,6 +11,7 @@ import { firewalldName } from '../members/firewalld.ts'
 import { sortedNames } from '../objects.ts'
 import { encodeBody, type Body } from '../wire/encode.ts'
 import { dictBody, fieldBody, fieldOf } from './encoded.ts'
+import { refuseNewerRules } from './face.ts'
 import {
   changed, changedQuietly, integer, namesBody, runtimeSettings, text, type Call, type Handler, type Handlers,
 } from './handler.ts'
@@ -55,16 +56,22 @@ function activeZonesBody(settings: Settings, face: Face): Body {
   return body
 }
 
-/** firewalld 2 takes `timeout` among the settings. Everything else is a key of the zone. */
-function settingsChange(call: Call, zone: string, dict: Readonly<Record<string, unknown>>): Change {
+/** firewalld 2 takes `timeout` among the settings. Everything else is a key of the zone or policy. */
+export function withTimeout(call: Call, dict: Readonly<Record<string, unknown>>): { readonly timeoutSec: number; readonly rest: Readonly<Record<string, unknown>> } {
   const { timeout, ...rest } = dict
   const takesTimeout = call.context.face === '2.5'
   if (timeout !== undefined && !takesTimeout) throw new DerpanetError('INVALID_OPTION', "'timeout' is not a valid key")
   if (timeout !== undefined && (typeof timeout !== 'number' || !Number.isInteger(timeout))) {
     throw new DerpanetError('INVALID_VALUE', 'timeout is not a whole number')
   }
+  return { timeoutSec: timeout ?? 0, rest }
+}
+
+function settingsChange(call: Call, zone: string, dict: Readonly<Record<string, unknown>>): Change {
+  const { timeoutSec, rest } = withTimeout(call, dict)
   const settings = decodeSettings(zoneFields, rest, call.context.face)
-  return { kind: 'zone-settings', zone, settings, timeoutSec: timeout ?? 0 }
+  refuseNewerRules(call.context.face, settings.richRules)
+  return { kind: 'zone-settings', zone, settings, timeoutSec, asWritten: dict }
 }
 
 const changeInterface: Handler = (call, args) =>
@@ -115,7 +122,11 @@ function familyHandler(row: MethodRow, family: NonNullable<MethodRow['family']>)
       return (call, args) => fieldBody('zone', key, row.out, zoneOfCall(call, text(args, 0)).entry)
     case 'query':
       if (field.shape === 'list') {
-        return (call, args) => hasItem(key, field, valueOf(call, args) as readonly unknown[], columnsOf(row, args), runtimeSettings(call))
+        return (call, args) => {
+          const columns = columnsOf(row, args)
+          if (key === 'richRules') refuseNewerRules(call.context.face, columns)
+          return hasItem(key, field, valueOf(call, args) as readonly unknown[], columns, runtimeSettings(call))
+        }
       }
       return (call, args) => valueOf(call, args) === true
     case 'add':
@@ -123,7 +134,9 @@ function familyHandler(row: MethodRow, family: NonNullable<MethodRow['family']>)
         const timeoutSec = timeoutOf(row, args)
         const zone = text(args, 0)
         if (shape === 'flag') return changed(call, { kind: 'zone-flag-add', zone, field: key as ZoneFlagField, timeoutSec })
-        return changed(call, listChange('add', key, zone, columnsOf(row, args), timeoutSec))
+        const columns = columnsOf(row, args)
+        if (key === 'richRules') refuseNewerRules(call.context.face, columns)
+        return changed(call, listChange('add', key, zone, columns, timeoutSec))
       }
     case 'remove':
       return (call, args) => {

@@ -82,10 +82,9 @@ export function reduceDirect(direct: DirectSettings, change: DirectChange): Dire
   }
 }
 
-/** In the order in which they are tried: by priority, then as they came. */
+/** As they came. */
 export function rulesIn(direct: DirectSettings, { ipv, table, chain }: DirectChain): readonly DirectRule[] {
   return direct.rules.filter((rule) => rule.ipv === ipv && rule.table === table && rule.chain === chain)
-    .sort((one, other) => one.priority - other.priority)
 }
 
 /** As {@link reduceDirect}, and what the kernel would refuse: BUILTIN_CHAIN, and COMMAND_FAILED for a chain that still has rules. */
