@@ -400,6 +400,18 @@ static const char *fill_maps(const struct boot_file *file, const char *pins, con
 	return fine ? NULL : "a map could not be written";
 }
 
+/* Loads the program in a process of its own, which ends with 0 when it is there. */
+static pid_t start_load(const char *pins)
+{
+	pid_t pid = fork();
+	int dir;
+
+	if (pid)
+		return pid;
+	dir = open_pin_dir(pins, NULL);
+	exit(dir < 0 ? -dir : command_load(pins, NULL));
+}
+
 /* Never fails the restore: without it the ruleset decides alone. Returns how many links carry the program. */
 static unsigned int restore_xdp(const struct boot_file *file, const char *pins)
 {
@@ -407,13 +419,18 @@ static unsigned int restore_xdp(const struct boot_file *file, const char *pins)
 	struct dp_link row = { .flags = DP_LINK_ENFORCE };
 	unsigned int attached = 0;
 	const char *problem;
-	int prog;
+	int prog, dir = open_pin_dir(pins, NULL);
 
-	if (find_version(pins, version, "", false) || !version[0])
+	if (dir < 0)
 		return 0;
+	if (find_version(pins, version, "", false) || !version[0]) {
+		close(dir);
+		return 0;
+	}
 	problem = fill_maps(file, pins, version);
 	if (problem) {
 		fail(0, "XDP is left to the daemon: %s", problem);
+		close(dir);
 		return 0;
 	}
 	make_path(path, "%s/%s/prog", pins, version);
@@ -425,6 +442,7 @@ static unsigned int restore_xdp(const struct boot_file *file, const char *pins)
 		if (ifindex && set_element(pins, version, "dp_links", ifindex, &row))
 			attached += !attach_one(pins, file->links[i].name, prog, file->links[i].generic);
 	}
+	close(dir);
 	return attached;
 }
 
@@ -441,7 +459,8 @@ static enum outcome restore_file(const struct boot_file *file, const char *dir, 
 	struct tool sets, rules[2], lists[2];
 	bool nft = !strcmp(variant, "nft") && file->created.count > 0, fine;
 	unsigned int attached = 0;
-	int input, inputs[2], pins = -1;
+	int input, inputs[2], status = -1;
+	pid_t program = 0;
 
 	input = sets_text(file, dir, problem[0]);
 	if (input < 0) {
@@ -451,14 +470,9 @@ static enum outcome restore_file(const struct boot_file *file, const char *dir, 
 	start_tool(&sets, restore_sets, input);
 	for (int family = 0; nft && family < 2; family++)
 		start_tool(&lists[family], (const char *const[]){ "nft", "list", "chains", family ? "ip6" : "ip", NULL }, -1);
-	/* while they run: the kernel checks the program */
-	if (file->layout) {
-		pins = open_pin_dir(options->pins, NULL);
-		if (pins >= 0 && command_load(options->pins, NULL) != EXIT_DONE) {
-			close(pins);
-			pins = -1;
-		}
-	}
+	/* while they run: the kernel checks the program, which takes as long as all the rest */
+	if (file->layout)
+		program = start_load(options->pins);
 	for (int family = 0; nft && family < 2; family++)
 		if (!finish_tool(&lists[family], said, &listed[family]))
 			fail(0, "%s: what is there before us is not known: %s", from, said);
@@ -495,10 +509,8 @@ static enum outcome restore_file(const struct boot_file *file, const char *dir, 
 		fail(0, "%s: rules: %s%s%s", from, problem[0], problem[0][0] && problem[1][0] ? "; " : "", problem[1]);
 		return GIVE_UP;
 	}
-	if (pins >= 0)
+	if (program > 0 && waitpid(program, &status, 0) == program && status == 0)
 		attached = restore_xdp(file, options->pins);
-	if (pins >= 0)
-		close(pins);
 	printf("{\"restored\":true,\"from\":");
 	print_text(from);
 	printf(",\"generation\":%lu,\"variant\":\"%s\",\"attached\":%u,\"inForceMs\":%.1f,\"elapsedMs\":%.1f}\n", file->generation, variant, attached,
