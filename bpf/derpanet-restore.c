@@ -535,7 +535,7 @@ int command_restore(const struct restore_options *options)
 	}
 	make_path(path, "%s/netfilter.json", options->run);
 	if (!access(path, F_OK)) {
-		puts("{\"restored\":false,\"reason\":\"derpanet's rules are in force already\"}");
+		puts("{\"restored\":false,\"reason\":\"derpanet has been here since the boot\"}");
 		return EXIT_DONE;
 	}
 	for (size_t i = 0; i < sizeof(candidates) / sizeof(candidates[0]); i++) {

@@ -1,8 +1,9 @@
 // Which programs speak to the kernel's tables: the nf_tables or the legacy variant, never both.
-import { existsSync, realpathSync } from 'node:fs'
+import { accessSync, constants, existsSync, realpathSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { families } from '../../model/addr.ts'
 import type { Family } from '../../model/addr.ts'
+import { tables } from '../../compile/netfilter/render.ts'
 import { execOk, toolPath } from '../exec.ts'
 import type { Exec } from '../exec.ts'
 
@@ -42,15 +43,30 @@ function toolsOf(variant: Variant, suffix: string): Tools {
   return { variant, command: named(''), save: named('-save'), restore: named('-restore') }
 }
 
+/**
+ * The legacy variant reads the names of the tables that exist from a file of root's. An own user asks for each of ours; one
+ * that nobody used comes into being by that, as it would a moment later by our rules.
+ */
+function mayListTables({ variant }: Tools, family: Family): boolean {
+  if (variant === 'nft') return true
+  try {
+    accessSync(family === 'ipv4' ? '/proc/net/ip_tables_names' : '/proc/net/ip6_tables_names', constants.R_OK)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'EACCES'
+  }
+}
+
 /** Text of the tables of both families, with counters; of all tables when `only` is absent. Tables in `only` must exist. */
 export async function saveTables(
   exec: Exec, tools: Tools, only?: Readonly<Record<Family, readonly string[]>>,
 ): Promise<Readonly<Record<Family, string>>> {
   const [ipv4, ipv6] = await Promise.all(families.map(async (family) => {
     // A process costs more than the text of a table; only a table with very many foreign rules is worth leaving out.
-    if (only === undefined || only[family].length > 2) return (await execOk(exec, { command: tools.save[family], args: ['-c'] })).stdout
+    const all = only === undefined || only[family].length > 2
+    if (all && mayListTables(tools, family)) return (await execOk(exec, { command: tools.save[family], args: ['-c'] })).stdout
     const texts: string[] = []
-    for (const table of only[family]) texts.push((await execOk(exec, { command: tools.save[family], args: ['-c', '-t', table] })).stdout)
+    for (const table of all ? tables : only[family]) texts.push((await execOk(exec, { command: tools.save[family], args: ['-c', '-t', table] })).stdout)
     return texts.join('')
   }))
   return { ipv4: ipv4!, ipv6: ipv6! }
