@@ -71,6 +71,8 @@ interface Candidate {
 const acceptsUnenforced = 'WHAT IS NOT ENFORCED YET IS ACCEPTED AND DOES NOTHING (--accept-unenforced): NOT A FIREWALL TO RELY ON'
 const repairDelayMs = 5000
 const expiryRetryMs = 1000
+/** After single changes: a burst of them is read back once. */
+const settleDelayMs = 1000
 
 export class Daemon implements FirewallService {
   private readonly options: DaemonOptions
@@ -91,6 +93,7 @@ export class Daemon implements FirewallService {
   private overtook: Change[] = []
   private looks = 0
   private repairing = false
+  private settling = false
   private persisting: Promise<void> = Promise.resolve()
   private stopped = false
 
@@ -276,7 +279,8 @@ export class Daemon implements FirewallService {
     const started = this.options.clock.monotonicMs()
     const reduced = reduceRuntime(before.runtime, change)
     if (reduced.world === before.runtime) return { name: reduced.name, generation: before.generation, events: [] }
-    const summary = await this.enforce(reduced.world)
+    // in an emergency nothing is left for later
+    const summary = await this.enforce(reduced.world, false, change.kind !== 'panic-set')
     await this.persist(change, before)
     this.commitChange(change, caller, reduced)
     const generation = this.requireRunning().generation
@@ -538,6 +542,7 @@ export class Daemon implements FirewallService {
         this.log.info({}, 'stopped; the firewall is open (on-stop: open)')
       } else {
         await this.closeTimedOpenings()
+        await this.settleKernel()
         this.log.info({ generation: this.inForce?.generation ?? 0 }, 'stopped; filtering stays in place')
       }
       this.timers.clear()
@@ -600,11 +605,12 @@ export class Daemon implements FirewallService {
   }
 
   /** Resolve, compile, apply. Throws DerpanetError; then the kernel holds what it held. */
-  private async enforce(runtime: Runtime, later = false): Promise<string> {
+  private async enforce(runtime: Runtime, later = false, single = false): Promise<string> {
     const { firewall, problems, warnings } = resolve(runtime)
     if (firewall === null) throw mistakesIn([], problems)?.first ?? new Error('resolve: no firewall and no problem')
     try {
-      const summary = await this.enforcer.apply(compile(firewall), later)
+      const summary = await this.enforcer.apply(compile(firewall), later, single)
+      if (single) this.scheduleSettle()
       this.noteWarnings(warnings.map(problemText))
       return summary
     } catch (error) {
@@ -672,6 +678,25 @@ export class Daemon implements FirewallService {
       }
     }
     this.persisting = this.persisting.then(write)
+  }
+
+  /** What a single change left to do is done when there is time. */
+  private scheduleSettle(): void {
+    if (this.settling || this.stopped || !this.enforcer.settles) return
+    this.settling = true
+    this.options.clock.after(settleDelayMs, () => {
+      this.settling = false
+      void this.queue.add('repair', () => this.settleKernel())
+    })
+  }
+
+  private async settleKernel(): Promise<void> {
+    try {
+      await this.enforcer.settle()
+    } catch (error) {
+      this.log.error({ error }, 'the kernel does not hold what was written; it is put right')
+      if (!this.stopped) void this.repair()
+    }
   }
 
   private scheduleRepair(): void {

@@ -13,8 +13,9 @@ import { watchFolders } from './config/watch.ts'
 import { installedFace } from './dbus/installed-face.ts'
 import { hostAddresses } from './host/addresses.ts'
 import { watchLinks } from './host/links.ts'
-import { createExec, createSessions, type Exec } from './kernel/exec.ts'
+import { createExec, type Exec } from './kernel/exec.ts'
 import { createNetfilter } from './kernel/netfilter/netfilter.ts'
+import { openRawSocket } from './kernel/netfilter/nfnetlink.ts'
 import { createXdp, type XdpDataplane } from './kernel/xdp/xdp.ts'
 import type { Dataplane } from './kernel/dataplane.ts'
 import type { Settings } from './model/settings.ts'
@@ -64,7 +65,7 @@ interface Dataplanes {
 
 function createDataplanes({ action, paths, variant, xdp: xdpMode }: CommandLine, log: Log): Dataplanes {
   const exec = createExec()
-  const netfilter = createNetfilter({ exec, openSession: createSessions(), stateDir: paths.run, log: (message, fields) => log.debug(fields ?? {}, message), ...(variant === null ? {} : { variant }) })
+  const netfilter = createNetfilter({ exec, openSocket: openRawSocket, stateDir: paths.run, log: (message, fields) => log.debug(fields ?? {}, message), ...(variant === null ? {} : { variant }) })
   if (action === 'run') netfilter.lookAhead()
   const xdp = createXdp({ pinDir: paths.pins, loader: paths.loader, object: paths.object, exec, log, mode: xdpMode })
   return { exec, all: [netfilter, xdp], xdp }

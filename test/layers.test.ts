@@ -39,7 +39,7 @@ const layers: readonly Layer[] = [
   { layer: 'config', may: ['config', 'state/atomic.ts', 'lists', 'settings', 'model', 'errors.ts', 'yaml', 'node:'], because: 'bytes on disk become settings here and nowhere else' },
   { layer: 'compile', may: ['compile', 'model', 'errors.ts', 'node:crypto'], because: 'one pure function from firewall to plan; crypto only for content addresses' },
   { layer: 'diff', may: ['diff', 'compile', 'errors.ts'], because: 'what to change is computed from two values, without looking at the kernel' },
-  { layer: 'kernel', may: ['kernel', 'compile', 'diff', 'model', 'errors.ts', 'node:', 'bpf', 'koffi'], because: 'effects at the edge: it applies plans and never reads configuration' },
+  { layer: 'kernel', may: ['kernel', 'compile', 'diff', 'model', 'errors.ts', 'node:', 'bpf', 'koffi', 'netlink'], because: 'effects at the edge: it applies plans and never reads configuration' },
   { layer: 'dbus', may: ['dbus', 'auth', 'model', 'settings', 'service.ts', 'errors.ts', 'dbus-next', 'node:'], because: 'a face turns calls into changes and queries; it holds no rules' },
   { layer: 'auth', may: ['auth', 'model', 'errors.ts', 'dbus-next', 'node:'], because: 'who may do what is decided in one place, without knowing what is done' },
   { layer: 'state', may: ['state', 'model', 'settings', 'compile/plan.ts', 'service.ts', 'errors.ts', 'node:'], because: 'what is kept across restarts is data, not behaviour' },

@@ -37,13 +37,14 @@ export class Enforcer {
 
   /**
    * Resolves with one line for the log. Throws DerpanetError COMMAND_FAILED (or a dataplane's own); the previous plan is in
-   * force then. With `later` the subtracting dataplanes are only narrowed: {@link followUp} brings them to the plan.
+   * force then. With `later` the subtracting dataplanes are only narrowed: {@link followUp} brings them to the plan. With
+   * `single` what can wait is left to {@link settle}.
    */
-  async apply(plan: Plan, later = false): Promise<string> {
+  async apply(plan: Plan, later = false, single = false): Promise<string> {
     const reports: string[] = []
     try {
       for (const dataplane of this.dataplanes) await dataplane.prepare?.(plan)
-      for (const dataplane of this.dataplanes.filter(isComplete)) reports.push(reportText(dataplane, await dataplane.apply(plan)))
+      for (const dataplane of this.dataplanes.filter(isComplete)) reports.push(reportText(dataplane, await dataplane.apply(plan, undefined, single)))
     } catch (cause) {
       await this.goBack()
       throw asDerpanetError(cause)
@@ -53,6 +54,21 @@ export class Enforcer {
     this.lagging = later
     if (!later) reports.push(...await this.followAll(plan))
     return reports.join('; ')
+  }
+
+  /** Can something be left to settle()? */
+  get settles(): boolean {
+    return this.dataplanes.some(({ settle }) => settle !== undefined)
+  }
+
+  /** Does what single changes left. Throws when the kernel does not hold the plan; {@link needsRepair} then. */
+  async settle(): Promise<void> {
+    try {
+      for (const dataplane of this.dataplanes) await dataplane.settle?.()
+    } catch (error) {
+      this.unsure = printable((error as Error).message)
+      throw error
+    }
   }
 
   /** Does what `later` left, if it is still left. Resolves with one line for the log, or "". */

@@ -52,11 +52,35 @@ export function changesTables(changes: ChangeSet): boolean {
 
 /** `previous` = the plan that was applied last, where it is known: only against it can elements be compared. */
 export function diff(plan: Plan, observed: Observed, previous: Plan | null): ChangeSet {
-  return liveEdits(plan, observed, previous) ?? newSlots(plan, observed)
+  const live = compareSets(plan, observed, previous)
+  if (live !== null && live.edit.length > 0) {
+    const changes = withTables(plan, observed, live.setNames, { load: [], edit: live.edit })
+    if (!changesTables(changes)) return changes
+  }
+  return newSlots(plan, observed)
 }
 
-/** null unless everything that changes are a few elements of live sets. */
-function liveEdits(plan: Plan, observed: Observed, previous: Plan | null): ChangeSet | null {
+/**
+ * The short way: null unless all that must be done are a few elements of live sets (which may be none). Chains that are the
+ * same objects as in `previous` are not even looked at.
+ */
+export function liveEdits(plan: Plan, observed: Observed, previous: Plan): readonly LiveEdit[] | null {
+  const live = compareSets(plan, observed, previous)
+  if (live === null) return null
+  if (hasSameRules(plan, previous)) return live.edit
+  return changesTables(withTables(plan, observed, live.setNames, { load: [], edit: live.edit })) ? null : live.edit
+}
+
+function hasSameRules(plan: Plan, previous: Plan): boolean {
+  return plan.chains.length === previous.chains.length && plan.chains.every((chain, index) => chain === previous.chains[index])
+    && plan.hooks.length === previous.hooks.length
+    && plan.hooks.every(({ hook, chain }, index) => hook === previous.hooks[index]!.hook && chain === previous.hooks[index]!.chain)
+}
+
+/** What of sets that live must change, and which kernel set is whose; null when that is more than a few elements. */
+function compareSets(
+  plan: Plan, observed: Observed, previous: Plan | null,
+): { readonly edit: readonly LiveEdit[]; readonly setNames: ReadonlyMap<string, string> } | null {
   if (previous === null) return null
   const before = new Map(previous.sets.map((set) => [set.role, set]))
   const setNames = new Map<string, string>()
@@ -79,9 +103,7 @@ function liveEdits(plan: Plan, observed: Observed, previous: Plan | null): Chang
     setNames.set(set.role, live.name)
     edit.push({ name: live.name, ...edits, counted: set.kind === 'port', before: old, set })
   }
-  if (edit.length === 0) return null
-  const changes = withTables(plan, observed, setNames, { load: [], edit })
-  return changesTables(changes) ? null : changes
+  return { edit, setNames }
 }
 
 function newSlots(plan: Plan, observed: Observed): ChangeSet {
@@ -170,6 +192,13 @@ export function afterChanges(observed: Observed, changes: ChangeSet): Observed {
     jumps: table.jumps.map((jump) => ({ ...jump, position: 0 })),
   }]))
   return { sets, families: { ipv4: family(changes.rendered.ipv4), ipv6: family(changes.rendered.ipv6) } }
+}
+
+/** What will be observed when all of `edits` was done. */
+export function afterEdits(observed: Observed, edits: readonly LiveEdit[]): Observed {
+  const sets = new Map(observed.sets)
+  for (const { name, set } of edits) sets.set(name, observedSet(name, set, observed.sets.get(name) ?? null))
+  return { ...observed, sets }
 }
 
 function observedSet(name: string, set: PlanSet, before: ObservedSet | null): ObservedSet {

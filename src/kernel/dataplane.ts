@@ -29,8 +29,17 @@ export interface Dataplane {
    * (XDP: mode word DEFER, block lists narrowed to what both plans drop.) Dataplanes that are always complete have none.
    */
   prepare?(next: Plan): Promise<void>
-  /** Bring the kernel from whatever it holds of ours to exactly this plan. Idempotent. */
-  apply(plan: Plan, signal?: AbortSignal): Promise<ApplyReport>
+  /**
+   * Bring the kernel from whatever it holds of ours to exactly this plan. Idempotent. With `single` the plan differs by one
+   * small change from the one in force, and what can wait is left to {@link settle}: looking at the kernel anew, and reading
+   * back what was written.
+   */
+  apply(plan: Plan, signal?: AbortSignal, single?: boolean): Promise<ApplyReport>
+  /**
+   * Does what single changes left. Throws when the kernel does not hold what was written; the next apply() then looks at
+   * everything and puts it right.
+   */
+  settle?(): Promise<void>
   counters(): Promise<Counters>
   status(): Promise<DataplaneStatus>
   /** Remove everything of ours; foreign things stay byte-identical. */

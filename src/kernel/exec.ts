@@ -1,6 +1,6 @@
 // The one runner of other programs: fixed argument vector, hardly any environment, a time limit, never a shell.
 // It knows nothing of what it runs; turning output into meaning is the caller's job.
-import { spawn, type ChildProcess } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { performance } from 'node:perf_hooks'
 import { printable } from '../errors.ts'
@@ -67,91 +67,6 @@ export function createExec(options: ExecOptions = {}): Exec {
   const wrap = options.wrap ?? []
   const env = { PATH: options.path ?? toolPath, LC_ALL: 'C' }
   return (request) => runProgram(request, wrap, env)
-}
-
-/** A program that stays and is told one thing after the other; it ends with us, because its standard input does. */
-export interface Session {
-  /**
-   * Writes `input`; resolves with the lines it then writes to standard error, up to and without the first that `isEnd`
-   * accepts. One at a time. Rejects with CommandError when it ends or says nothing in time; it is killed then.
-   */
-  ask(input: string, isEnd: (line: string) => boolean, timeoutMs: number): Promise<readonly string[]>
-  readonly alive: boolean
-  close(): void
-}
-
-export type OpenSession = (command: string, args: readonly string[]) => Session
-
-/** The same environment and wrapping as {@link createExec}. What the program writes to standard output is not read. */
-export function createSessions(options: ExecOptions = {}): OpenSession {
-  const env = { PATH: options.path ?? toolPath, LC_ALL: 'C' }
-  return (command, args) => new ProcessSession({ command, args }, options.wrap ?? [], env)
-}
-
-class ProcessSession implements Session {
-  alive = true
-  private readonly child: ChildProcess
-  private lines: string[] = []
-  private rest = ''
-  private waiting: { readonly isEnd: (line: string) => boolean; readonly resolve: (lines: readonly string[]) => void; readonly reject: (error: Error) => void } | null = null
-
-  constructor(private readonly request: ExecRequest, wrap: readonly string[], env: NodeJS.ProcessEnv) {
-    const [file, ...args] = [...wrap, request.command, ...request.args] as [string, ...string[]]
-    this.child = spawn(file, args, { env, detached: true, stdio: ['pipe', 'ignore', 'pipe'] })
-    this.child.stderr!.setEncoding('utf8').on('data', (text: string) => this.take(text))
-    this.child.on('error', (error) => this.end(`cannot be started: ${error.message}`))
-    this.child.on('close', (code, signal) => this.end(`ended (${signal ?? `exit status ${code}`})`))
-    // EPIPE: it ended; `close` tells how
-    this.child.stdin!.on('error', () => undefined)
-    // a program that waits for us must not keep us
-    this.child.unref()
-    for (const stream of [this.child.stdin, this.child.stderr]) (stream as unknown as { unref(): void }).unref()
-  }
-
-  async ask(input: string, isEnd: (line: string) => boolean, timeoutMs: number): Promise<readonly string[]> {
-    if (!this.alive) throw new CommandError(this.request, 'is not running', null, '')
-    if (this.waiting !== null) throw new Error(`${this.request.command}: asked twice at once`)
-    let timer: NodeJS.Timeout | undefined
-    try {
-      return await new Promise((resolve, reject) => {
-        this.lines = []
-        this.waiting = { isEnd, resolve, reject }
-        timer = setTimeout(() => {
-          this.end(`no answer after ${timeoutMs} ms, killed`)
-          this.close()
-        }, timeoutMs)
-        this.child.stdin!.write(input)
-      })
-    } finally {
-      clearTimeout(timer)
-    }
-  }
-
-  close(): void {
-    this.alive = false
-    this.child.stdin!.end()
-    this.child.kill('SIGKILL')
-  }
-
-  private take(text: string): void {
-    const lines = (this.rest + text).split('\n')
-    this.rest = lines.pop() ?? ''
-    for (const line of lines) {
-      if (this.waiting?.isEnd(line) === true) {
-        const { resolve } = this.waiting
-        this.waiting = null
-        resolve(this.lines)
-      } else if (line.trim() !== '') {
-        this.lines.push(line)
-      }
-    }
-  }
-
-  private end(reason: string): void {
-    this.alive = false
-    this.waiting?.reject(new CommandError(this.request, reason, null, this.lines.join('\n')))
-    this.waiting = null
-  }
 }
 
 /** Runs and insists on exit status 0. Throws CommandError. */

@@ -2,9 +2,12 @@
 import { createExec, type Exec, type ExecRequest } from '../../src/kernel/exec.ts'
 import { compile } from '../../src/compile/compile.ts'
 import type { ApplyReport, Dataplane } from '../../src/kernel/dataplane.ts'
-import { createNetfilter, type Variant } from '../../src/kernel/netfilter/netfilter.ts'
+import { setCommands } from '../../src/compile/netfilter/set-message.ts'
+import { createNetfilter, type NetfilterDataplane, type Variant } from '../../src/kernel/netfilter/netfilter.ts'
+import type { RawSocket } from '../../src/kernel/netfilter/nfnetlink.ts'
 import { firewallOf, type ConfigurationWords } from './configuration.ts'
 import type { Agent, Probe } from './agent.ts'
+import { openSocketIn } from './netlink.ts'
 import { createPrivateHost, type PrivateHost } from './private-host.ts'
 
 export const variants: readonly Variant[] = ['nft', 'legacy']
@@ -12,15 +15,19 @@ export const variants: readonly Variant[] = ['nft', 'legacy']
 export interface NetfilterHost {
   readonly host: PrivateHost
   readonly variant: Variant
-  readonly dataplane: Dataplane
+  readonly dataplane: NetfilterDataplane
   readonly outside: Agent
-  /** Every command the dataplane ran, `ipset restore`. Empty it at will. */
+  /** Every command the dataplane ran, and what it told the kernel's sets by netlink as `set add`. Empty it at will. */
   readonly ran: string[]
   /** Put something between the dataplane and the tools: return null to let the request through. */
   intercept: ((request: ExecRequest) => ExecRequest | null) | null
+  /** The next request of this kind to the kernel's sets names a set that does not exist. */
+  spoil: 'add' | 'del' | null
   apply(words: ConfigurationWords): Promise<ApplyReport>
+  /** As a single change, without reading back. */
+  change(words: ConfigurationWords): Promise<ApplyReport>
   /** Another instance on the same state directory, as after a restart of the daemon. */
-  restarted(): Dataplane
+  restarted(): NetfilterDataplane
   /** `iptables -t filter …` of the variant. */
   iptables(...args: readonly string[]): Promise<string>
   ip6tables(...args: readonly string[]): Promise<string>
@@ -42,7 +49,26 @@ export async function createNetfilterHost(name: string, variant: Variant, stateD
     ran.push([request.command, ...request.args].join(' '))
     return direct(self.intercept?.(request) ?? request)
   }
-  const make = (): Dataplane => createNetfilter({ exec, stateDir, variant, log: () => undefined })
+  const openSocket = (): RawSocket => {
+    const socket = openSocketIn(host.firewall.namespace)
+    const send = socket.send.bind(socket)
+    socket.send = (bytes) => send(listen(bytes))
+    return socket
+  }
+  const listen = (bytes: Uint8Array): Uint8Array => {
+    const copy = Buffer.from(bytes)
+    for (let at = 0; at < copy.length; at += (copy.readUInt32LE(at) + 3) & ~3) {
+      const type = copy.readUInt16LE(at + 4)
+      if (type >> 8 !== 6) continue
+      const command = Object.entries(setCommands).find(([, number]) => number === (type & 255))?.[0] ?? String(type & 255)
+      ran.push(`set ${command}`)
+      if (command !== self.spoil) continue
+      self.spoil = null
+      copy.write('X', copy.indexOf('derpa-', at))
+    }
+    return copy
+  }
+  const make = (): NetfilterDataplane => createNetfilter({ exec, openSocket, stateDir, variant, log: () => undefined })
   const iptables = (command: string) => (...args: readonly string[]): Promise<string> =>
     host.firewall.ok([`${command}-${variant}`, '-w', '5', ...args])
   const dataplane = make()
@@ -53,7 +79,9 @@ export async function createNetfilterHost(name: string, variant: Variant, stateD
     outside,
     ran,
     intercept: null,
+    spoil: null,
     apply: (words) => dataplane.apply(compile(firewallOf(words))),
+    change: (words) => dataplane.apply(compile(firewallOf(words)), undefined, true),
     restarted: make,
     iptables: iptables('iptables'),
     ip6tables: iptables('ip6tables'),

@@ -5,6 +5,7 @@
 import t, { type Test } from 'tap'
 import { compile } from '../../src/compile/compile.ts'
 import { createExec } from '../../src/kernel/exec.ts'
+import { openSocketIn } from '../support/netlink.ts'
 import { createNetfilter } from '../../src/kernel/netfilter/netfilter.ts'
 import { judge } from '../../src/model/oracle.ts'
 import { resolve } from '../../src/model/resolve.ts'
@@ -62,7 +63,7 @@ function mustResolve(runtime: Runtime): Firewall {
 }
 
 function netfilterOf(host: PrivateHost, variant: 'nft' | 'legacy'): ReturnType<typeof createNetfilter> {
-  return createNetfilter({ exec: createExec({ wrap: host.firewall.prefix }), stateDir: host.path('/run'), variant, log: () => { /* a test has no journal */ } })
+  return createNetfilter({ exec: createExec({ wrap: host.firewall.prefix }), openSocket: () => openSocketIn(host.firewall.namespace), stateDir: host.path('/run'), variant, log: () => { /* a test has no journal */ } })
 }
 
 /** The smallest configuration around here that still fails on its own; gives up after 90 s. */

@@ -27,41 +27,59 @@ function powerOfTwo(atLeast: number): number {
   return 2 ** Math.ceil(Math.log2(Math.max(1, atLeast)))
 }
 
-/** `create NAME …` without line end. Throws INVALID_IPSET for a type or option that we do not know. */
-export function formatCreate(name: string, set: PlanSet): string {
+/** How a set is made, in ipset's words; `options` in the order in which ipset prints them. */
+export interface SetShape {
+  readonly type: string
+  /** `inet` or `inet6`; null for types without addresses. */
+  readonly family: 'inet' | 'inet6' | null
+  readonly options: readonly (readonly [key: ShapeOption, value: string])[]
+  readonly counters: boolean
+}
+
+export type ShapeOption = 'range' | 'hashsize' | 'maxelem' | 'timeout' | 'netmask' | 'markmask'
+
+/** Throws INVALID_TYPE or INVALID_IPSET for a type or option of a user's set that we do not know. */
+export function setShape(set: PlanSet): SetShape {
   const count = elementCount(set)
-  const inet = set.family === 'ipv6' ? 'inet6' : 'inet'
+  const family = set.family === 'ipv6' ? 'inet6' : 'inet'
+  const room = [['hashsize', String(hashSize(count))], ['maxelem', String(maxElements(count))]] as const
   switch (set.kind) {
     case 'port':
       // counters for each port: this is how rules that share a set keep their own
-      return `create ${name} bitmap:port range 0-65535 counters`
+      return { type: 'bitmap:port', family: null, options: [['range', '0-65535']], counters: true }
     case 'mac':
-      return `create ${name} hash:mac hashsize ${hashSize(count)} maxelem ${maxElements(count)}`
+      return { type: 'hash:mac', family: null, options: room, counters: false }
     case 'prefix':
-      return `create ${name} hash:net family ${inet} hashsize ${hashSize(count)} maxelem ${maxElements(count)}`
+      return { type: 'hash:net', family, options: room, counters: false }
     case 'user':
-      return formatCreateUser(name, set, count, inet)
+      return userShape(set, count, family)
     default:
       return unreachable(set.kind)
   }
 }
 
-const numericOptions = new Set(['hashsize', 'maxelem', 'timeout', 'netmask', 'markmask'])
+const numericOptions: ReadonlySet<string> = new Set<ShapeOption>(['hashsize', 'maxelem', 'timeout', 'netmask', 'markmask'])
 
-function formatCreateUser(name: string, { user, family }: PlanSet, count: number, inet: string): string {
-  if (user === undefined) throw new Error(`set ${name} has no definition`)
+function userShape({ user, family }: PlanSet, count: number, inet: 'inet' | 'inet6'): SetShape {
+  if (user === undefined) throw new Error('a user set has no definition')
   if (!/^hash:(ip|net|mac)(,(ip|net|port|mac|mark|iface)){0,2}$/.test(user.type)) throw new DerpanetError('INVALID_TYPE', printable(user.type))
-  const words = [`create ${name} ${user.type}`]
-  if (family !== null) words.push(`family ${inet}`)
-  const options = { maxelem: '65536', ...user.options }
-  for (const [key, value] of Object.entries(options)) {
+  const options = Object.entries({ maxelem: '65536', ...user.options }).map(([key, value]) => {
     if (!numericOptions.has(key) || !/^(0x[0-9a-fA-F]{1,8}|\d{1,10})$/.test(value)) {
       throw new DerpanetError('INVALID_IPSET', `${printable(user.name)}: option ${printable(key)}=${printable(value)} is not supported`)
     }
     // a definition that has more entries than its maxelem would not load; firewalld fails there too, but only half way
-    words.push(`${key} ${key === 'maxelem' ? Math.max(Number(value), count) : value}`)
-  }
-  return words.join(' ')
+    return [key as ShapeOption, key === 'maxelem' ? String(Math.max(Number(value), count)) : value] as const
+  })
+  return { type: user.type, family: family === null ? null : inet, options, counters: false }
+}
+
+/** `create NAME …` without line end. Throws as {@link setShape}. */
+export function formatCreate(name: string, set: PlanSet): string {
+  const { type, family, options, counters } = setShape(set)
+  return [
+    `create ${name} ${type}`, ...(family === null ? [] : [`family ${family}`]), ...options.map(([key, value]) => `${key} ${value}`),
+    ...(counters ? ['counters'] : []),
+  ].join(' ')
 }
 
 /** Lines that create and fill a set. */

@@ -36,10 +36,20 @@ export function entryChainName(what: string): string {
 export const slots = ['a', 'b', 'c', 'd'] as const
 export type Slot = (typeof slots)[number]
 
+/** They are asked for at every change, and a hash costs more than all the rest of it. */
+const stems = new Map<string, string>()
+const maxStems = 10_000
+
 /** `derpa-public-tcp-k3xq7a2b-a`. */
 export function setName(role: string, slot: Slot): string {
-  const clean = role.replace(/^(zone|list|ipset):/, '').replace(/[^A-Za-z0-9]+/g, '-').slice(0, 12)
-  return checked(`${setMarker}${clean}-${shortHash(role)}-${slot}`, maxSetName)
+  let stem = stems.get(role)
+  if (stem === undefined) {
+    const clean = role.replace(/^(zone|list|ipset):/, '').replace(/[^A-Za-z0-9]+/g, '-').slice(0, 12)
+    stem = checked(`${setMarker}${clean}-${shortHash(role)}-a`, maxSetName).slice(0, -1)
+    if (stems.size >= maxStems) stems.clear()
+    stems.set(role, stem)
+  }
+  return stem + slot
 }
 
 function checked(name: string, max: number): string {

@@ -108,6 +108,16 @@ function answerChain(family: Family): RenderedChain {
   return { name: chainName('RE', 'answer', lines.join('\n')), lines, ruleIds: lines.map(() => '') }
 }
 
+/** A rendered chain, and under which names it knew the sets (with their shape) and chains that it refers to. */
+interface Remembered {
+  readonly rendered: RenderedChain
+  readonly sets: ReadonlyMap<string, string>
+  readonly chains: ReadonlyMap<string, string>
+}
+
+/** By family and table. Chains that did not change are the same objects in the next plan. */
+const rememberedChains = new WeakMap<PlanChain, Map<string, Remembered>>()
+
 /** Writes chains as they are asked for, so that only what a hook reaches exists and a callee is named before its caller. */
 class ChainWriter {
   private readonly plan: ReadonlyMap<string, PlanChain>
@@ -127,9 +137,24 @@ class ChainWriter {
   chain(table: 'raw' | 'mangle', logical: string): string {
     const present = this.done[table].get(logical)
     if (present !== undefined) return present.name
-    const rendered = this.render(table, logical)
+    const rendered = this.known(table, logical) ?? this.render(table, logical)
     this.done[table].set(logical, rendered)
     return rendered.name
+  }
+
+  /** What an earlier plan made of the same chain, if the sets and chains it names still have the same names. */
+  private known(table: 'raw' | 'mangle', logical: string): RenderedChain | null {
+    const chain = this.plan.get(logical)
+    const known = chain === undefined ? undefined : rememberedChains.get(chain)?.get(`${this.family} ${table}`)
+    if (known === undefined) return null
+    for (const [role, identity] of known.sets) if (!this.sets.has(role) || this.setIdentity(role) !== identity) return null
+    for (const [name, kernelName] of known.chains) if (this.chain(table, name) !== kernelName) return null
+    return known.rendered
+  }
+
+  private setIdentity(role: string): string {
+    const { kind, family, user } = this.setOf(role)
+    return [this.setNameOf(role), kind, family ?? '', user?.type ?? ''].join(' ')
   }
 
   private render(table: 'raw' | 'mangle', logical: string): RenderedChain {
@@ -137,12 +162,30 @@ class ChainWriter {
     if (reject !== undefined) return markChain(reject)
     const chain = this.plan.get(logical)
     if (chain === undefined) throw new Error(`no chain ${logical} in the plan`)
+    const sets = new Map<string, string>()
+    const chains = new Map<string, string>()
     const context: RuleContext = {
       family: this.family,
-      setOf: (role) => this.setOf(role),
+      setOf: (role) => {
+        if (!sets.has(role)) sets.set(role, this.setIdentity(role))
+        return this.setOf(role)
+      },
       setNameOf: this.setNameOf,
-      chainNameOf: (name) => this.chain(table, name),
+      chainNameOf: (name) => {
+        const kernelName = this.chain(table, name)
+        chains.set(name, kernelName)
+        return kernelName
+      },
     }
+    const rendered = this.write(chain, context)
+    const remembered = rememberedChains.get(chain) ?? new Map<string, Remembered>()
+    remembered.set(`${this.family} ${table}`, { rendered, sets, chains })
+    rememberedChains.set(chain, remembered)
+    return rendered
+  }
+
+  private write(chain: PlanChain, context: RuleContext): RenderedChain {
+    const logical = chain.name
     const written = chain.rules.flatMap((rule: PlanRule) => {
       const line = formatRule(rule, context)
       return line === null ? [] : [{ line, id: rule.id }]

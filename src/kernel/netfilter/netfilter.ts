@@ -5,28 +5,35 @@
 //    between any two steps leaves the old or the new generation in force, never a mixture within a table.
 // 2. What exists and is right is not touched: a restart of the daemon or a reload without changes writes nothing.
 // 3. Nothing without our marker is read for its meaning, changed or removed.
-// 4. apply() succeeds only after the kernel was read back and holds the plan; only edits of a few set elements are taken on
-//    the word of ipset's exit status.
+// 4. apply() succeeds only after the kernel was read back and holds the plan. A single change is answered on the kernel's (for
+//    set elements) or the tool's word; settle() reads it back.
+// 5. What is known of the kernel is used again as long as nobody changed it: nf_tables counts its commits. A single change
+//    looks only at the tables that it writes.
+// 6. The state file may be older than the kernel at any moment (see DirtyNames): dying between two steps costs a set loaded
+//    anew, and never makes a set pass for what it is not.
 import { families } from '../../model/addr.ts'
 import type { Family } from '../../model/addr.ts'
 import type { Plan } from '../../compile/plan.ts'
 import { tables } from '../../compile/netfilter/render.ts'
 import { formatRestore } from '../../compile/netfilter/restore.ts'
 import type { TableChange } from '../../compile/netfilter/restore.ts'
-import { afterChanges, changesTables, diff, formatChangeSet, isEmptyChangeSet } from '../../diff/diff.ts'
-import type { ChangeSet } from '../../diff/diff.ts'
-import type { Observed } from '../../diff/observed.ts'
+import { afterChanges, afterEdits, changesTables, diff, formatChangeSet, isEmptyChangeSet, liveEdits } from '../../diff/diff.ts'
+import type { ChangeSet, LiveEdit } from '../../diff/diff.ts'
+import type { Observed, ObservedSet } from '../../diff/observed.ts'
 import { execOk } from '../exec.ts'
-import type { Exec, OpenSession } from '../exec.ts'
+import type { Exec } from '../exec.ts'
 import type { ApplyReport, Counters, Dataplane, DataplaneStatus } from '../dataplane.ts'
 import { Tally, chainIds, chainKey, tallyChains, tallyPorts } from './counters.ts'
 import { describeFailure } from './failure.ts'
 import { chainsToBeCreated, removeCreated } from './foreign.ts'
+import { readGeneration } from './generation.ts'
+import { KernelSets } from './kernel-sets.ts'
+import { Nfnetlink } from './nfnetlink.ts'
+import type { RawSocket } from './nfnetlink.ts'
 import { mapFamilies, ownTables, parseSave } from './observe.ts'
 import type { SavedFamily } from './observe.ts'
-import { SetSession } from './set-session.ts'
 import { destroySets, editSets, listSets, loadSets, readPorts } from './sets.ts'
-import { emptyState, readState, removeState, writeState } from './state.ts'
+import { DirtyNames, emptyState, readState, removeState, writeState } from './state.ts'
 import type { NetfilterState } from './state.ts'
 import { explicitTools, findTools, linkedVariant, saveTables } from './tools.ts'
 import type { Tools, Variant } from './tools.ts'
@@ -35,8 +42,8 @@ export type { Variant } from './tools.ts'
 
 export interface NetfilterOptions {
   readonly exec: Exec
-  /** For single edits of sets without starting a program each time; absent = one each. */
-  readonly openSession?: OpenSession
+  /** Makes a netlink socket in the network namespace whose rules these are: where `exec` runs its tools. */
+  readonly openSocket: () => RawSocket
   /** A directory of our own; created when missing. */
   readonly stateDir: string
   /** Absent = the variant that `iptables` is on this host. */
@@ -46,6 +53,7 @@ export interface NetfilterOptions {
 }
 
 export interface NetfilterDataplane extends Dataplane {
+  settle(): Promise<void>
   /** Begins to look at tools and kernel while the caller does something else; the first apply() uses what was seen. */
   lookAhead(): void
 }
@@ -58,8 +66,20 @@ type SavedFamilies = Readonly<Record<Family, SavedFamily>>
 
 interface Seen {
   readonly observed: Observed
+  /** Of the tables that were read just now. */
   readonly saved: SavedFamilies
+  /** nf_tables' count of commits before that was read; null with the legacy variant. */
+  readonly generation: number | null
 }
+
+/** What the kernel holds as far as we know. */
+interface Known {
+  readonly observed: Observed
+  /** nf_tables' count when `families` of it was true; null = not known, somebody may have changed something since. */
+  readonly generation: number | null
+}
+
+type TableNames = Readonly<Record<Family, readonly string[]>>
 
 const commitTimeoutMs = 60_000
 /** iptables waits that long for another program that holds its lock. */
@@ -77,20 +97,25 @@ class Netfilter implements NetfilterDataplane {
   private ahead: Promise<Seen | null> | null = null
   /** What was applied last. */
   private plan: Plan | null = null
-  /** What the kernel holds as far as we know; null = look before doing anything. */
-  private known: Observed | null = null
+  /** null = look before doing anything. */
+  private known: Known | null = null
+  /** Tables that single changes wrote and nobody has read back yet; null = nothing to settle. */
+  private unsettled: TableNames | null = null
   private problem: string | null = null
-
-  private readonly setSession: SetSession | null
+  private readonly netlink: Nfnetlink
+  private readonly kernel: KernelSets
+  private readonly dirty: DirtyNames
 
   constructor(private readonly options: NetfilterOptions) {
-    this.setSession = options.openSession === undefined ? null : new SetSession(options.openSession)
+    this.netlink = new Nfnetlink(options.openSocket)
+    this.kernel = new KernelSets(this.netlink)
+    this.dirty = new DirtyNames(options.stateDir)
   }
 
-  async apply(plan: Plan, signal?: AbortSignal): Promise<ApplyReport> {
+  async apply(plan: Plan, signal?: AbortSignal, single = false): Promise<ApplyReport> {
     const started = performance.now()
     try {
-      const summary = await this.applyPlan(plan, signal)
+      const summary = await this.applyPlan(plan, signal, single)
       this.problem = null
       return { summary, elapsedMs: performance.now() - started }
     } catch (error) {
@@ -100,12 +125,28 @@ class Netfilter implements NetfilterDataplane {
     }
   }
 
+  async settle(): Promise<void> {
+    const { known, plan } = this
+    if (this.unsettled === null || known === null || plan === null) return
+    const { tools, state } = await this.open()
+    const written = this.unsettled
+    this.unsettled = null
+    try {
+      await this.verify(plan, known, written, tools, state)
+    } catch (error) {
+      this.known = null
+      this.problem = (error as Error).message
+      throw error
+    }
+    await this.writeState(state)
+  }
+
   async counters(): Promise<Counters> {
     const { tools, state } = await this.open()
     const tally = new Tally(state.counted)
     tallyChains(tally, await this.save(tools), state.chains)
     const counted = [...state.sets].flatMap(([name, { ports }]) => (ports === undefined ? [] : [{ name, ports }]))
-    const counts = await readPorts(this.options.exec, counted.map(({ name }) => name))
+    const counts = await readPorts(this.kernel, counted.map(({ name }) => name))
     for (const { name, ports } of counted) tallyPorts(tally, counts.get(name) ?? new Map(), ports)
     return tally.byRule
   }
@@ -121,9 +162,9 @@ class Netfilter implements NetfilterDataplane {
   /** Everything is tried; what failed is told at the end. */
   async purge(): Promise<void> {
     const { tools, state } = await this.open()
-    this.setSession?.forget()
     this.known = null
     this.plan = null
+    this.unsettled = null
     const failures: string[] = []
     const attempt = async (work: () => Promise<void>): Promise<void> => {
       try {
@@ -135,10 +176,11 @@ class Netfilter implements NetfilterDataplane {
     await attempt(() => this.removeTables(tools, state))
     if (state.variant !== null && state.variant !== tools.variant) await attempt(() => this.removeTables(explicitTools(state.variant!), state))
     await attempt(async () => {
-      const left = await destroySets(this.options.exec, [...(await listSets(this.options.exec, state)).keys()])
+      const left = await destroySets(this.kernel, [...(await listSets(this.kernel, state)).keys()])
       if (left.length > 0) throw new Error(`sets still in use by others: ${left.join(' ')}`)
     })
     if (failures.length > 0) throw new Error(`purge netfilter: ${failures.join('; ')}`)
+    this.dirty.close()
     await removeState(this.options.stateDir)
     this.opened = { tools, state: emptyState() }
     this.problem = null
@@ -147,7 +189,7 @@ class Netfilter implements NetfilterDataplane {
 
   lookAhead(): void {
     // What fails here fails again, and is reported, when it is needed.
-    this.ahead = this.open().then(({ tools, state }) => this.observe(tools, state)).catch(() => null)
+    this.ahead = this.open().then(({ tools, state }) => this.observeAll(tools, state)).catch(() => null)
   }
 
   private async open(): Promise<Opened> {
@@ -163,25 +205,25 @@ class Netfilter implements NetfilterDataplane {
     return { tools, state }
   }
 
-  private async applyPlan(plan: Plan, signal: AbortSignal | undefined): Promise<string> {
+  private async applyPlan(plan: Plan, signal: AbortSignal | undefined, single: boolean): Promise<string> {
     const { tools, state } = await this.open()
     const before = this.plan
-    if (this.known !== null && before !== null) {
-      const quick = diff(plan, this.known, before)
-      if (quick.edit.length > 0) return this.applyEdits(plan, quick, state)
+    if (single && this.known !== null && before !== null) {
+      const edits = liveEdits(plan, this.known.observed, before)
+      if (edits !== null) return this.applyEdits(plan, edits, this.known, state)
     }
     const ahead = this.ahead
     this.ahead = null
-    const seen = (await ahead) ?? await this.observe(tools, state)
+    const seen = (await ahead) ?? await this.look(plan, single, tools, state)
     const changes = diff(plan, seen.observed, before)
     if (isEmptyChangeSet(changes) && state.variant === tools.variant) {
       this.plan = plan
-      this.known = seen.observed
+      this.known = { observed: seen.observed, generation: seen.generation }
       return 'nothing to do'
     }
     signal?.throwIfAborted()
     try {
-      await this.commit(plan, changes, seen)
+      await this.commit(plan, changes, seen, single && state.variant === tools.variant)
     } catch (error) {
       const outcome = await this.goBack(before, seen)
       throw new Error(`commit netfilter: ${(error as Error).message}; ${outcome}`, { cause: error })
@@ -190,51 +232,88 @@ class Netfilter implements NetfilterDataplane {
   }
 
   /** The short way: nothing changes but a few elements of sets that we know. */
-  private async applyEdits(plan: Plan, changes: ChangeSet, state: NetfilterState): Promise<string> {
-    const known = this.known!
-    this.known = null
-    const session = this.setSession
-    await editSets(this.options.exec, state, changes.edit, () => writeState(this.options.stateDir, state), session === null ? undefined : (lines) => session.edit(lines))
+  private async applyEdits(plan: Plan, edits: readonly LiveEdit[], known: Known, state: NetfilterState): Promise<string> {
+    if (edits.length > 0) {
+      this.known = null
+      this.dirty.add(edits.map(({ name }) => name))
+      await editSets(this.kernel, state, edits)
+      this.unsettled ??= { ipv4: [], ipv6: [] }
+    }
     this.plan = plan
-    this.known = afterChanges(known, changes)
-    return summaryOf(changes)
+    this.known = { ...known, observed: afterEdits(known.observed, edits) }
+    return edits.length === 0 ? 'nothing to do' : `sets: ${edits.length} edited`
   }
 
-  /** Sets first, then each family's tables in one call, then what is not needed any more. */
-  private async commit(plan: Plan, changes: ChangeSet, seen: Seen): Promise<void> {
-    const { exec, stateDir } = this.options
+  /** Sets first, then both families' tables, each in one call, then what is not needed any more. */
+  private async commit(plan: Plan, changes: ChangeSet, seen: Seen, single: boolean): Promise<void> {
+    const { exec } = this.options
     const { tools, state } = await this.open()
-    if (changes.load.length > 0 || changes.destroy.length > 0) this.setSession?.forget()
-    if (changes.edit.length > 0) await editSets(exec, state, changes.edit, () => writeState(stateDir, state))
-    await loadSets(exec, state, changes.load)
+    this.dirty.add([...changes.edit.map(({ name }) => name), ...changes.load.map(({ name }) => name), ...changes.destroy])
+    if (changes.edit.length > 0) await editSets(this.kernel, state, changes.edit)
+    await loadSets(this.kernel, state, changes.load)
 
     // what the next start must know is on disk before the kernel changes: old and new chains side by side
     const ids = chainIds(changes.rendered)
     for (const [key, owners] of ids) state.chains.set(key, owners)
-    if (tools.variant === 'nft') for (const entry of await chainsToBeCreated(exec, changes.tables)) state.created.add(entry)
-    await writeState(stateDir, state)
+    const created = tools.variant === 'nft' ? (await chainsToBeCreated(exec, changes.tables)).filter((entry) => !state.created.has(entry)) : []
+    for (const entry of created) state.created.add(entry)
+    if (!single || created.length > 0) await writeState(this.options.stateDir, state)
 
     const tally = new Tally(state.counted)
     tallyChains(tally, seen.saved, state.chains, goneChains(changes))
     const counted = changes.destroy.flatMap((name) => (state.sets.get(name)?.ports === undefined ? [] : [name]))
-    const counts = await readPorts(exec, counted)
+    const counts = await readPorts(this.kernel, counted)
     for (const name of counted) tallyPorts(tally, counts.get(name) ?? new Map(), state.sets.get(name)!.ports!)
 
-    const restored = await Promise.allSettled(families.map((family) => this.restore(tools, family, changes.tables[family])))
-    for (const one of restored) if (one.status === 'rejected') throw one.reason
+    const generation = await this.restoreAll(tools, changes, seen.generation)
 
     const former = state.variant
     state.variant = tools.variant
     state.counted = tally.byRule
     state.chains = ids
     for (const name of changes.destroy) state.sets.delete(name)
-    await writeState(stateDir, state)
-    if (former !== null && former !== tools.variant) await this.removeTables(explicitTools(former), state)
+    if (former !== null && former !== tools.variant) {
+      await writeState(this.options.stateDir, state)
+      await this.removeTables(explicitTools(former), state)
+    }
 
-    const left = await destroySets(exec, changes.destroy)
+    const left = await destroySets(this.kernel, changes.destroy)
     if (left.length > 0) this.options.log('netfilter sets not destroyed yet', { sets: left })
-    await this.verify(plan, changes, seen, left)
+    const observed = afterChanges(seen.observed, changes)
+    const known: Known = { generation, observed: left.length === 0 ? observed : { ...observed, sets: new Map([...observed.sets, ...lagging(seen.observed, left)]) } }
+    const written = mapFamilies((family) => changes.tables[family].map(({ table }) => table))
+    if (single) this.leave(written)
+    else {
+      await this.verify(plan, known, written, tools, state)
+      await this.writeState(state)
+    }
+    this.plan = plan
+    this.known = known
     this.options.log('netfilter committed', { changes: formatChangeSet(changes).trimEnd().split('\n').slice(0, 60) })
+  }
+
+  /** Returns nf_tables' count of commits if it is certain that all since `before` were ours. */
+  private async restoreAll(tools: Tools, { tables: changes }: ChangeSet, before: number | null): Promise<number | null> {
+    const now = await this.generation(tools)
+    const restored = await Promise.allSettled(families.map((family) => this.restore(tools, family, changes[family])))
+    for (const one of restored) if (one.status === 'rejected') throw one.reason
+    const after = await this.generation(tools)
+    const own = families.reduce((sum, family) => sum + changes[family].length, 0)
+    return before !== null && now === before && after === before + own ? after : null
+  }
+
+  private leave(written: TableNames): void {
+    const before = this.unsettled
+    this.unsettled = mapFamilies((family) => [...new Set([...(before?.[family] ?? []), ...written[family]])])
+  }
+
+  private async writeState(state: NetfilterState): Promise<void> {
+    await writeState(this.options.stateDir, state)
+    this.dirty.clear()
+  }
+
+  private async generation(tools: Tools): Promise<number | null> {
+    return tools.variant === 'nft' ? readGeneration(this.netlink) : null
   }
 
   private async restore(tools: Tools, family: Family, changes: readonly TableChange[]): Promise<void> {
@@ -248,21 +327,22 @@ class Netfilter implements NetfilterDataplane {
     }
   }
 
-  /** Exit status 0 is what a tool says; what the kernel holds is what counts. Only tables that were written are read again. */
-  private async verify(plan: Plan, changes: ChangeSet, seen: Seen, left: readonly string[]): Promise<void> {
-    const { tools, state } = await this.open()
-    const written = mapFamilies((family) => changes.tables[family].map(({ table }) => table))
-    const [texts, sets] = await Promise.all([saveTables(this.options.exec, tools, written), listSets(this.options.exec, state)])
+  /**
+   * Exit status 0 is what a tool says; what the kernel holds is what counts. Only tables that were written are read again.
+   * Throws when that is not what it should hold.
+   */
+  private async verify(plan: Plan, known: Known, written: TableNames, tools: Tools, state: NetfilterState): Promise<void> {
+    const [texts, present] = await Promise.all([saveTables(this.options.exec, tools, written), listSets(this.kernel, state)])
+    // what lags behind is not looked at: another content in the slot would hide that the wanted one is missing
+    const wanted = new Set(plan.sets.map(({ digest }) => digest))
     const observed: Observed = {
-      sets: new Map([...sets].filter(([name]) => !left.includes(name))),
-      families: mapFamilies((family) => new Map([...seen.observed.families[family], ...ownTables(parseSave(texts[family]))])),
+      sets: new Map([...present].filter(([, { digest }]) => digest !== null && wanted.has(digest))),
+      families: mapFamilies((family) => new Map([...known.observed.families[family], ...ownTables(parseSave(texts[family]))])),
     }
     const rest = diff(plan, observed, null)
     if (rest.load.length > 0 || changesTables(rest)) {
       throw new Error(`the kernel does not hold what was written: ${formatChangeSet(rest).split('\n').slice(0, 3).join('; ')}`)
     }
-    this.plan = plan
-    this.known = observed
   }
 
   /** After a failed commit. Returns what is in force now, for the error's text. */
@@ -271,13 +351,13 @@ class Netfilter implements NetfilterDataplane {
     this.known = null
     try {
       if (before !== null) {
-        const now = await this.observe(tools, state)
-        await this.commit(before, diff(before, now.observed, null), now)
+        const now = await this.observeAll(tools, state)
+        await this.commit(before, diff(before, now.observed, null), now, false)
         return 'the former ruleset is in force'
       }
       if (hasNothing(seen.observed)) {
         await this.removeTables(tools, state)
-        await destroySets(this.options.exec, [...(await listSets(this.options.exec, state)).keys()])
+        await destroySets(this.kernel, [...(await listSets(this.kernel, state)).keys()])
         return 'nothing of ours is left in the kernel'
       }
       return 'part of it may be in force: the ruleset found at start is not known well enough to be restored'
@@ -287,9 +367,27 @@ class Netfilter implements NetfilterDataplane {
     }
   }
 
-  private async observe(tools: Tools, state: NetfilterState): Promise<Seen> {
-    const [saved, sets] = await Promise.all([this.save(tools), listSets(this.options.exec, state)])
-    return { saved, observed: { sets, families: mapFamilies((family) => ownTables(saved[family])) } }
+  /**
+   * What must be seen before this plan. A single change trusts what is known but for the tables that it writes; anything else
+   * trusts it only if nobody has changed a rule meanwhile.
+   */
+  private async look(plan: Plan, single: boolean, tools: Tools, state: NetfilterState): Promise<Seen> {
+    const { known } = this
+    if (known === null || state.variant !== tools.variant) return this.observeAll(tools, state)
+    const generation = await this.generation(tools)
+    if (!single && (generation === null || generation !== known.generation)) return this.observeAll(tools, state)
+    const trusted: Observed = single ? known.observed : { ...known.observed, sets: await listSets(this.kernel, state) }
+    const { tables: changing } = diff(plan, trusted, this.plan)
+    const texts = await saveTables(this.options.exec, tools, mapFamilies((family) => changing[family].map(({ table }) => table)))
+    const saved = mapFamilies((family) => parseSave(texts[family]))
+    const seen = mapFamilies((family) => new Map([...trusted.families[family], ...ownTables(saved[family])]))
+    return { saved, observed: { ...trusted, families: seen }, generation: generation === known.generation ? generation : null }
+  }
+
+  private async observeAll(tools: Tools, state: NetfilterState): Promise<Seen> {
+    const generation = await this.generation(tools)
+    const [saved, sets] = await Promise.all([this.save(tools), listSets(this.kernel, state)])
+    return { saved, observed: { sets, families: mapFamilies((family) => ownTables(saved[family])) }, generation }
   }
 
   private async save(tools: Tools): Promise<SavedFamilies> {
@@ -313,6 +411,14 @@ class Netfilter implements NetfilterDataplane {
       state.created.clear()
     }
   }
+}
+
+/** Sets that nothing refers to any more but that are still there. */
+function lagging({ sets }: Observed, names: readonly string[]): readonly (readonly [string, ObservedSet])[] {
+  return names.flatMap((name) => {
+    const set = sets.get(name)
+    return set === undefined ? [] : [[name, { ...set, digest: null }] as const]
+  })
 }
 
 function hasNothing({ sets, families: own }: Observed): boolean {

@@ -1,10 +1,10 @@
-// Reading the kernel: iptables-save and `ipset list` → what of it is ours. Parsing only; running the tools is the caller's.
+// Reading the kernel: iptables-save → what of it is ours. Parsing only; running the tools is the caller's.
 import type { Family } from '../../model/addr.ts'
 import { families } from '../../model/addr.ts'
-import { chainMarker, setMarker } from '../../compile/netfilter/names.ts'
+import { chainMarker } from '../../compile/netfilter/names.ts'
 import { tables } from '../../compile/netfilter/render.ts'
 import type { Table } from '../../compile/netfilter/render.ts'
-import type { ObservedFamily, ObservedJump, ObservedSet, ObservedTable } from '../../diff/observed.ts'
+import type { ObservedFamily, ObservedJump, ObservedTable } from '../../diff/observed.ts'
 
 export interface Count {
   readonly packets: bigint
@@ -77,41 +77,6 @@ export function ownTables(saved: SavedFamily): ObservedFamily {
     const present = saved.get(table)
     return present === undefined ? [] : [[table, { chains: present.chains, jumps: present.jumps }] as const]
   }))
-}
-
-/** `text` as `ipset list -t` prints it; ours only. `digests` are our records of what was loaded. */
-export function parseSets(text: string, digests: ReadonlyMap<string, string>): ReadonlyMap<string, ObservedSet> {
-  const sets = new Map<string, ObservedSet>()
-  for (const block of text.split(/\n\s*\n/)) {
-    const name = /^(?:ipset> )?Name: (\S+)$/m.exec(block)?.[1]
-    if (name === undefined || !name.startsWith(setMarker)) continue
-    const entries = /^Number of entries: (\d+)$/m.exec(block)?.[1]
-    const maxElements = / maxelem (\d+)/.exec(block)?.[1]
-    sets.set(name, {
-      name,
-      entries: entries === undefined ? null : Number(entries),
-      maxElements: maxElements === undefined ? null : Number(maxElements),
-      digest: digests.get(name) ?? null,
-    })
-  }
-  return sets
-}
-
-/** Port counters of `ipset list NAME…`: set name → port → count. */
-export function parsePortCounts(text: string): ReadonlyMap<string, ReadonlyMap<number, Count>> {
-  const sets = new Map<string, Map<number, Count>>()
-  let ports: Map<number, Count> | undefined
-  for (const line of text.split('\n')) {
-    const name = /^(?:ipset> )?Name: (\S+)$/.exec(line)?.[1]
-    if (name !== undefined) {
-      ports = new Map()
-      sets.set(name, ports)
-      continue
-    }
-    const member = /^(\d+) packets (\d+) bytes (\d+)/.exec(line)
-    if (member !== null) ports?.set(Number(member[1]), { packets: BigInt(member[2]!), bytes: BigInt(member[3]!) })
-  }
-  return sets
 }
 
 export function mapFamilies<T>(make: (family: Family) => T): Record<Family, T> {

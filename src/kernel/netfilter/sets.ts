@@ -1,55 +1,44 @@
-// Our kernel sets: loading new ones, editing live ones, reading their counters, destroying what nobody uses.
+// Our kernel sets: which hold what by our own records, loading new ones, editing live ones, destroying what nobody uses.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { printable } from '../../errors.ts'
-import { formatEdits, formatSet } from '../../compile/netfilter/ipset.ts'
+import { setMarker } from '../../compile/netfilter/names.ts'
 import type { LiveEdit, SetLoad } from '../../diff/diff.ts'
 import type { ObservedSet } from '../../diff/observed.ts'
 import { portOwner } from '../../diff/sets.ts'
-import { execOk } from '../exec.ts'
-import type { Exec } from '../exec.ts'
 import { Tally, tallyPorts } from './counters.ts'
-import { describeFailure } from './failure.ts'
-import type { EditLines } from './set-session.ts'
-import { parsePortCounts, parseSets } from './observe.ts'
+import type { KernelSets } from './kernel-sets.ts'
 import type { Count } from './observe.ts'
 import type { NetfilterState } from './state.ts'
 
-/** A set of a million entries takes ipset some seconds. */
-const loadTimeoutMs = 120_000
 /** nf_tables lets go of the sets of a removed rule only after an RCU grace period. */
 const destroyAttempts = 25
 const destroyPauseMs = 10
 
-export async function listSets(exec: Exec, state: NetfilterState): Promise<ReadonlyMap<string, ObservedSet>> {
-  const { stdout } = await execOk(exec, { command: 'ipset', args: ['list', '-t'] })
-  return parseSets(stdout, new Map([...state.sets].map(([name, { digest }]) => [name, digest])))
+/** Ours alone. */
+export async function listSets(kernel: KernelSets, state: NetfilterState): Promise<ReadonlyMap<string, ObservedSet>> {
+  const own = (await kernel.list()).filter(({ name }) => name.startsWith(setMarker))
+  return new Map(own.map((set) => [set.name, { ...set, digest: state.sets.get(set.name)?.digest ?? null }]))
 }
 
 /** New sets, none of which is in use yet: a failure leaves none behind and says so. */
-export async function loadSets(exec: Exec, state: NetfilterState, loads: readonly SetLoad[]): Promise<void> {
-  if (loads.length === 0) return
-  function* input(): Generator<string | Uint8Array> {
-    for (const { name, set } of loads) yield* formatSet(name, set)
-  }
+export async function loadSets(kernel: KernelSets, state: NetfilterState, loads: readonly SetLoad[]): Promise<void> {
   try {
-    await execOk(exec, { command: 'ipset', args: ['restore'], input: input(), timeoutMs: loadTimeoutMs })
+    for (const { name, set } of loads) await kernel.load(name, set)
   } catch (error) {
-    const left = await destroySets(exec, loads.map(({ name }) => name))
+    const left = await destroySets(kernel, loads.map(({ name }) => name))
     const kept = left.length === 0 ? '' : `; could not be removed again: ${left.join(' ')}`
-    throw new Error(`load sets ${rolesOf(loads)}: ${describeFailure(error, null)}${kept}`, { cause: error })
+    throw new Error(`load sets ${rolesOf(loads)}: ${(error as Error).message}${kept}`, { cause: error })
   }
   record(state, loads)
 }
 
-/** A few elements of sets in use. While it runs, and after a failure, their content counts as unknown. */
-export async function editSets(
-  exec: Exec, state: NetfilterState, edits: readonly LiveEdit[], writeState: () => Promise<void>, editLines: EditLines = restoreLines(exec),
-): Promise<void> {
+/** A few elements of sets in use, additions first. After a failure their content counts as unknown. */
+export async function editSets(kernel: KernelSets, state: NetfilterState, edits: readonly LiveEdit[]): Promise<void> {
   const losing = edits.filter(({ before, set, add, remove, counted }) => counted && (remove.length > 0 || add.some((entry) => hadOwner(before.portRules, entry)))
     && set.portRules !== undefined)
   if (losing.length > 0) {
     const tally = new Tally(state.counted)
-    const counts = await readPorts(exec, losing.map(({ name }) => name))
+    const counts = await readPorts(kernel, losing.map(({ name }) => name))
     for (const { name, before, set } of losing) {
       const owners = before.portRules ?? []
       tallyPorts(tally, counts.get(name) ?? new Map(), owners, (port) => portOwner(owners, port) !== portOwner(set.portRules ?? [], port))
@@ -57,18 +46,14 @@ export async function editSets(
     state.counted = tally.byRule
   }
   for (const { name } of edits) state.sets.delete(name)
-  await writeState()
   try {
-    await editLines(formatEdits(edits))
+    // an element that moves between two sets is never in none
+    await kernel.edit(edits.map(({ name, set, add, counted }) => ({ name, set, command: 'add', entries: add, reset: counted })))
+    await kernel.edit(edits.map(({ name, set, remove }) => ({ name, set, command: 'del', entries: remove })))
   } catch (error) {
-    throw new Error(`edit sets ${rolesOf(edits)}: ${describeFailure(error, formatEdits(edits))}`, { cause: error })
+    throw new Error(`edit sets ${rolesOf(edits)}: ${(error as Error).message}`, { cause: error })
   }
   record(state, edits)
-  await writeState()
-}
-
-function restoreLines(exec: Exec): EditLines {
-  return async (lines) => void (await execOk(exec, { command: 'ipset', args: ['restore'], input: lines, timeoutMs: loadTimeoutMs }))
 }
 
 function hadOwner(owners: LiveEdit['before']['portRules'], entry: string): boolean {
@@ -87,25 +72,16 @@ function rolesOf(sets: readonly SetLoad[]): string {
 }
 
 /** Per-port counters of these sets. A set that is gone has none. */
-export async function readPorts(exec: Exec, names: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<number, Count>>> {
-  if (names.length === 0) return new Map()
-  // one process for all; it goes on after a name that does not exist
-  const { stdout } = await execOk(exec, { command: 'ipset', args: ['-'], input: names.map((name) => `list ${name}\n`).join('') })
-  return parsePortCounts(stdout)
+export async function readPorts(kernel: KernelSets, names: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<number, Count>>> {
+  return new Map(await Promise.all(names.map(async (name) => [name, await kernel.portCounts(name)] as const)))
 }
 
 /** Returns those that are still in use after a while; they go with a later call. What does not exist counts as destroyed. */
-export async function destroySets(exec: Exec, names: readonly string[]): Promise<readonly string[]> {
+export async function destroySets(kernel: KernelSets, names: readonly string[]): Promise<readonly string[]> {
   let left = names
   for (let attempt = 0; left.length > 0 && attempt < destroyAttempts; attempt++) {
     if (attempt > 0) await sleep(destroyPauseMs)
-    const still: string[] = []
-    // `ipset restore` would stop at the first that is in use
-    for (const name of left) {
-      const { exitCode, stderr } = await exec({ command: 'ipset', args: ['destroy', name] })
-      if (exitCode !== 0 && !/does not exist/.test(stderr)) still.push(name)
-    }
-    left = still
+    left = await kernel.destroy(left)
   }
   return left
 }

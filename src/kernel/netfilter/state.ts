@@ -1,5 +1,6 @@
 // What the kernel cannot tell about our own things, kept in one small file: which content a set was loaded with, which
 // rule each counter belongs to, what was counted in chains that are gone, and what of the kernel's chains exists only for us.
+import { closeSync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs'
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { PortRule } from '../../compile/plan.ts'
@@ -26,6 +27,7 @@ export interface NetfilterState {
 
 const layout = 1
 const fileName = 'netfilter.json'
+const dirtyName = 'netfilter.dirty'
 
 export function emptyState(): NetfilterState {
   return { variant: null, sets: new Map(), chains: new Map(), counted: new Map(), created: new Set() }
@@ -45,20 +47,16 @@ interface StateFile {
  * as unknown and are loaded anew beside the old ones, which costs time but never opens anything.
  */
 export async function readState(stateDir: string): Promise<{ readonly state: NetfilterState; readonly problem: string | null }> {
-  let text: string
-  try {
-    text = await readFile(join(stateDir, fileName), 'utf8')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return { state: emptyState(), problem: null }
-    throw error
-  }
+  const text = await readIfThere(join(stateDir, fileName))
+  if (text === null) return { state: emptyState(), problem: null }
+  const dirty = new Set((await readIfThere(join(stateDir, dirtyName)) ?? '').split('\n'))
   try {
     const file = JSON.parse(text) as StateFile
     if (file.layout !== layout) return { state: emptyState(), problem: `layout ${file.layout}, not ${layout}` }
     return {
       state: {
         variant: file.variant,
-        sets: new Map(file.sets),
+        sets: new Map(file.sets.filter(([name]) => !dirty.has(name))),
         chains: new Map(file.chains),
         counted: new Map(file.counted.map(([id, packets, bytes]) => [id, { packets: BigInt(packets), bytes: BigInt(bytes) }])),
         created: new Set(file.created),
@@ -106,4 +104,58 @@ export async function writeState(stateDir: string, state: NetfilterState): Promi
 
 export async function removeState(stateDir: string): Promise<void> {
   await rm(join(stateDir, fileName), { force: true })
+  await rm(join(stateDir, dirtyName), { force: true })
+}
+
+async function readIfThere(path: string): Promise<string | null> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+    throw error
+  }
+}
+
+/**
+ * Names of sets whose content is not what the state file says. The file is written when there is time; a name is here before
+ * the kernel's set changes, so a daemon that dies in between leaves a set that counts as unknown, never one that is taken
+ * for what it is not.
+ */
+export class DirtyNames {
+  private fd: number | null = null
+  private readonly names = new Set<string>()
+
+  constructor(private readonly stateDir: string) {}
+
+  get any(): boolean {
+    return this.names.size > 0
+  }
+
+  /** Written when it returns; memory of this machine, nothing to flush. */
+  add(names: Iterable<string>): void {
+    const fresh = [...names].filter((name) => !this.names.has(name))
+    if (fresh.length === 0) return
+    if (this.fd === null) {
+      mkdirSync(this.stateDir, { recursive: true, mode: 0o700 })
+      this.fd = openSync(join(this.stateDir, dirtyName), 'a', 0o600)
+    }
+    writeSync(this.fd, fresh.map((name) => `${name}\n`).join(''))
+    for (const name of fresh) this.names.add(name)
+  }
+
+  /** The state file says the truth again. */
+  clear(): void {
+    if (this.fd === null) {
+      mkdirSync(this.stateDir, { recursive: true, mode: 0o700 })
+      this.fd = openSync(join(this.stateDir, dirtyName), 'a', 0o600)
+    }
+    ftruncateSync(this.fd, 0)
+    this.names.clear()
+  }
+
+  close(): void {
+    if (this.fd !== null) closeSync(this.fd)
+    this.fd = null
+    this.names.clear()
+  }
 }

@@ -94,7 +94,7 @@ for (const variant of variants) {
     const before = await foreign(one)
     const first = await one.apply(generations[0]!)
     const change = await one.apply(generations[2]!)
-    const port = await one.apply({ ...generations[2]!, zones: { ...generations[2]!.zones, home: { sources: ['198.51.100.0/24'], ports: ['1/tcp'] } } })
+    const port = await one.change({ ...generations[2]!, zones: { ...generations[2]!.zones, home: { sources: ['198.51.100.0/24'], ports: ['1/tcp'] } } })
     t.comment(`first ${first.elapsedMs.toFixed(0)} ms, another configuration ${change.elapsedMs.toFixed(0)} ms, one port ${port.elapsedMs.toFixed(1)} ms`)
     t.equal(await foreign(one), before)
     await one.dataplane.purge()

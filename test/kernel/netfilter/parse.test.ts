@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { CommandError, type Exec } from '../../../src/kernel/exec.ts'
 import { describeFailure } from '../../../src/kernel/netfilter/failure.ts'
-import { parsePortCounts, parseSave, parseSets } from '../../../src/kernel/netfilter/observe.ts'
+import { parseSave } from '../../../src/kernel/netfilter/observe.ts'
 import { emptyState, readState, writeState } from '../../../src/kernel/netfilter/state.ts'
 import { findTools } from '../../../src/kernel/netfilter/tools.ts'
 
@@ -29,14 +29,6 @@ t.test('of a listing only our chains and the rules that lead to them are seen', 
   t.same(mangle.counts.get('DERPA_INPUT'), [{ packets: 18446744073709551615n, bytes: 9n }])
   t.same([...mangle.base], [['INPUT', { policy: 'ACCEPT', rules: 2 }]])
   t.throws(() => parseSave('*mangle\nwhat is this\n'), /cannot read iptables-save/)
-})
-
-t.test('of the sets only ours, with what was loaded into them as far as we know', async (t) => {
-  const text = 'Name: foreign\nType: hash:ip\nNumber of entries: 3\n\nName: derpa-x-abc-a\nType: hash:net\nHeader: family inet hashsize 1024 maxelem 65536 bucketsize 12\nReferences: 1\nNumber of entries: 7\n'
-  t.same([...parseSets(text, new Map([['derpa-x-abc-a', 'd1']])).values()], [{ name: 'derpa-x-abc-a', entries: 7, maxElements: 65536, digest: 'd1' }])
-  t.same([...parseSets(text, new Map()).values()].map(({ digest }) => digest), [null])
-  const counts = parsePortCounts('ipset> Name: derpa-p\nMembers:\n22 packets 5 bytes 60\n80 packets 0 bytes 0\n')
-  t.same(counts.get('derpa-p')!.get(22), { packets: 5n, bytes: 60n })
 })
 
 t.test('a complaint about a line is told with the line', async (t) => {

@@ -1,0 +1,136 @@
+// Single changes over D-Bus, derpanetd beside Debian's firewalld: medians with the default configuration, with a big one
+// (1,000 ports, 1,000 rich rules, a set of 100,000 entries) and with 20,000 foreign rules beside that one.
+// --calls N per row and side (200); --seconds N at most for a row of one side (20); --only derpanetd|firewalld; --world NAME; --json.
+import { writeFile } from 'node:fs/promises'
+import { parseArgs } from 'node:util'
+import type { DaemonKind } from '../support/daemon.ts'
+import { runCommand, whyNoPrivateHost } from '../support/private-host.ts'
+import { closeSide, configure, firewall, median, openSide, printTable, startSide, stopSide, timed, type BenchConfiguration, type Side } from './sides.ts'
+
+const { values: options } = parseArgs({ options: {
+  calls: { type: 'string', default: '200' }, seconds: { type: 'string', default: '20' }, json: { type: 'boolean' }, only: { type: 'string' }, world: { type: 'string' },
+} })
+const calls = Number(options.calls)
+const maxMs = Number(options.seconds) * 1000
+const kinds: readonly DaemonKind[] = (['derpanetd', 'firewalld'] as const).filter((kind) => options.only === undefined || options.only === kind)
+
+const range = <T>(count: number, make: (index: number) => T): T[] => Array.from({ length: count }, (_, index) => make(index))
+const dotted = (number: number): string => `${(number >> 24) & 255}.${(number >> 16) & 255}.${(number >> 8) & 255}.${number & 255}`
+const tenNet = 10 << 24
+const benchNet = (198 << 24) | (18 << 16)
+
+/** Every fourth rule is for a port only, accepts and drops take turns. */
+const richRule = (index: number): string =>
+  `rule family="ipv4" source address="${dotted(benchNet + index)}"${index % 4 === 0 ? ` port port="${3000 + index}" protocol="tcp"` : ''} ${index % 2 === 0 ? 'accept' : 'drop'}`
+
+const zones = { public: { interfaces: ['ext0'], services: ['ssh', 'dhcpv6-client'] }, home: { sources: ['192.0.2.0/25'], services: ['ssh'] } }
+const small: BenchConfiguration = { zones: { ...zones, drop: { target: 'DROP', sources: ['ipset:banned'] } }, ipsets: { banned: ['10.255.0.1'] } }
+const big: BenchConfiguration = {
+  zones: {
+    ...zones,
+    public: { ...zones.public, ports: range(1000, (index) => `${10_000 + index * 3}/tcp`), richRules: range(1000, richRule) },
+    drop: { target: 'DROP', sources: ['ipset:banned'] },
+  },
+  ipsets: { banned: range(100_000, (index) => `1.${Math.floor(index / 10_000)}.${Math.floor(index / 100) % 100}.${index % 100}`) },
+}
+const worlds = {
+  default: { configuration: small, foreign: false },
+  big: { configuration: big, foreign: false },
+  'big, 20,000 foreign rules': { configuration: big, foreign: true },
+} as const
+type World = keyof typeof worlds
+
+interface Operation {
+  readonly what: string
+  readonly promisedMs: number
+  /** The most of firewalld's median that it may take. */
+  readonly promisedShare: number
+  readonly once: (side: Side, index: number) => Promise<unknown>
+  readonly undo?: (side: Side, index: number) => Promise<unknown>
+}
+
+const source = (index: number): string => dotted(tenNet + (200 << 16) + index)
+const port = (index: number): unknown[] => ['public', String(20_000 + index), 'tcp']
+const newRule = (index: number): string => `rule family="ipv4" source address="${dotted(benchNet + 70_000 + index)}" accept`
+const operations: readonly Operation[] = [
+  // what any call costs: the bus, twice, and the client of this bench
+  { what: 'queryPort', promisedMs: Infinity, promisedShare: 1, once: (side, index) => firewall(side, 'zone', 'queryPort', 'sss', port(index)) },
+  { what: 'addPort', promisedMs: 3, promisedShare: 1, once: (side, index) => firewall(side, 'zone', 'addPort', 'sssi', [...port(index), 0]), undo: (side, index) => firewall(side, 'zone', 'removePort', 'sss', port(index)) },
+  { what: 'removePort', promisedMs: 3, promisedShare: 1, once: (side, index) => firewall(side, 'zone', 'removePort', 'sss', port(index)), undo: (side, index) => firewall(side, 'zone', 'addPort', 'sssi', [...port(index), 0]) },
+  { what: 'addSource', promisedMs: 3, promisedShare: 1, once: (side, index) => firewall(side, 'zone', 'addSource', 'ss', ['home', source(index)]), undo: (side, index) => firewall(side, 'zone', 'removeSource', 'ss', ['home', source(index)]) },
+  { what: 'addEntry', promisedMs: 3, promisedShare: 1, once: (side, index) => firewall(side, 'ipset', 'addEntry', 'ss', ['banned', source(index)]), undo: (side, index) => firewall(side, 'ipset', 'removeEntry', 'ss', ['banned', source(index)]) },
+  { what: 'addRichRule', promisedMs: 60, promisedShare: 1 / 3, once: (side, index) => firewall(side, 'zone', 'addRichRule', 'ssi', ['public', newRule(index), 0]), undo: (side, index) => firewall(side, 'zone', 'removeRichRule', 'ss', ['public', newRule(index)]) },
+  { what: 'reload', promisedMs: 300, promisedShare: 1, once: (side) => firewall(side, '', 'reload') },
+]
+
+interface Row {
+  readonly world: World
+  readonly operation: Operation
+  readonly samples: Record<DaemonKind, number[]>
+}
+
+/** The undone call is not counted; for removePort the counted and the other one change places. */
+async function sample(side: Side, { once, undo, what }: Operation): Promise<number[]> {
+  const samples: number[] = []
+  const begun = performance.now()
+  const most = what === 'reload' ? Math.min(calls, 15) : calls
+  for (let index = 0; index < most && (samples.length < 3 || performance.now() - begun < maxMs); index++) {
+    if (what === 'removePort') await undo?.(side, index)
+    samples.push(await timed(() => once(side, index)))
+    if (what !== 'removePort') await undo?.(side, index)
+  }
+  return samples
+}
+
+/** 20,000 rules in nat as kube-proxy writes them: 10,000 chains of two. */
+async function writeForeign(side: Side): Promise<void> {
+  const names = range(10_000, (index) => `KUBE-SVC-${index.toString(36).toUpperCase().padStart(8, '0')}`)
+  const lines = ['*nat', ...names.map((name) => `:${name} - [0:0]`), ...names.flatMap((name, index) => [
+    `-A ${name} ! -s 10.244.0.0/16 -d 10.96.${index >> 8}.${index & 255}/32 -p tcp -m tcp --dport 80 -j MARK --set-xmark 0x4000/0x4000`,
+    `-A ${name} -d 10.96.${index >> 8}.${index & 255}/32 -p tcp -m tcp --dport 80 -j RETURN`,
+  ]), 'COMMIT', '']
+  await writeFile(side.host.path('/run/foreign'), lines.join('\n'))
+  await side.host.firewall.ok(['sh', '-c', 'iptables-restore --noflush -w 5 </run/foreign'], { timeoutMs: 120_000 })
+}
+
+async function main(): Promise<void> {
+  const why = whyNoPrivateHost()
+  if (why !== null) throw new Error(`the bench cannot run here: ${why}`)
+  const rows: Row[] = []
+  for (const [world, { configuration, foreign }] of Object.entries(worlds) as [World, (typeof worlds)[World]][]) {
+    if (options.world !== undefined && options.world !== world) continue
+    const sides: Side[] = []
+    try {
+      for (const kind of kinds) sides.push(await openSide(kind))
+      const these = operations.map((operation): Row => ({ world, operation, samples: { derpanetd: [], firewalld: [] } }))
+      for (const side of sides) {
+        await configure(side, configuration)
+        if (foreign) await writeForeign(side)
+        await startSide(side, side.kind === 'derpanetd' ? 20_000 : 300_000)
+      }
+      for (const row of these) for (const side of sides) row.samples[side.kind].push(...await sample(side, row.operation))
+      rows.push(...these)
+      for (const side of sides) await stopSide(side)
+    } finally {
+      for (const side of sides) await closeSide(side)
+    }
+  }
+  if (options.json === true) console.log(JSON.stringify(rows.map(({ world, operation, samples }) => ({ world, what: operation.what, samples }))))
+  else await print(rows)
+}
+
+async function print(rows: readonly Row[]): Promise<void> {
+  const version = (await runCommand(['dpkg-query', '-W', '-f', '${Version}', 'firewalld'])).stdout.trim()
+  console.log(`derpanetd beside firewalld ${version}, node ${process.version}, ${(await runCommand(['uname', '-r'])).stdout.trim()}; median in ms (calls)\n`)
+  const shown = (samples: readonly number[]): string => (samples.length === 0 ? '–' : `${median(samples).toFixed(median(samples) < 100 ? 2 : 0)} (${samples.length})`)
+  const lines = rows.map(({ world, operation, samples }) => {
+    const mine = median(samples.derpanetd)
+    const most = Math.min(operation.promisedMs, Number.isNaN(median(samples.firewalld)) ? Infinity : operation.promisedShare * median(samples.firewalld))
+    const good = Number.isNaN(mine) || operation.what === 'queryPort' || mine <= most
+    if (!good) process.exitCode = 1
+    return [world, operation.what, shown(samples.derpanetd), shown(samples.firewalld), good ? 'ok' : `ABOVE ${most.toFixed(1)}`]
+  })
+  printTable([['configuration', 'call', 'derpanetd', 'firewalld', ''], ...lines])
+}
+
+await main()
