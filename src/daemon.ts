@@ -202,7 +202,7 @@ export class Daemon implements FirewallService {
   }
 
   private replay(candidate: Candidate): ReturnType<typeof replayJournal> | null {
-    const content = this.readJournal()
+    const content = this.readJournal(candidate)
     if (content === null) return null
     const digest = digestSettings(candidate.settings)
     const base = content.header.runtime === undefined || content.header.settings !== digest ? combineZones(candidate.settings)
@@ -218,12 +218,18 @@ export class Daemon implements FirewallService {
     return replayed
   }
 
-  private readJournal(): JournalContent | null {
+  private readJournal(candidate: Candidate): JournalContent | null {
+    const { journal } = this.options
     try {
-      return this.options.journal.read()
+      const content = journal.read()
+      for (const damage of content?.damaged ?? []) this.log.error({ damage }, 'runtime change is lost: its line in the journal is damaged')
+      return content
     } catch (error) {
-      this.log.error({ error }, 'runtime journal cannot be read; the permanent configuration alone is in force')
-      return null
+      const panic = journal.saysPanic()
+      this.log.error({ error, panic }, 'runtime journal cannot be read; the permanent configuration alone is in force, and panic mode if it says so')
+      if (!panic) return null
+      const generation = this.options.generations.newest()?.number ?? 0
+      return { header: { generation, settings: digestSettings(candidate.settings), panic, defaultBound: [], expiries: [] }, lines: [] }
     }
   }
 
@@ -741,7 +747,6 @@ function mainEffect(change: Change): PermanentEffect | null {
   switch (change.kind) {
     case 'default-zone-set': return { kind: 'conf', key: 'DefaultZone', value: change.zone }
     case 'log-denied-set': return { kind: 'conf', key: 'LogDenied', value: change.value }
-    case 'lockdown-set': return { kind: 'conf', key: 'Lockdown', value: change.on ? 'yes' : 'no' }
     default: return null
   }
 }

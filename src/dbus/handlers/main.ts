@@ -5,7 +5,7 @@ import type { Change } from '../../model/change.ts'
 import type { LogDenied } from '../../model/settings.ts'
 import { logDeniedValues } from '../../settings/main.ts'
 import { unknownCodes } from '../../settings/permanent.ts'
-import { settingsKey, sortedNames } from '../objects.ts'
+import { settingsKey } from '../objects.ts'
 import type { ObjectKind } from '../members/firewalld.ts'
 import { hasReversePathFilter } from './conf.ts'
 import { dictBody, tupleBody } from './encoded.ts'
@@ -71,13 +71,17 @@ const olderIpSetTypes = [
   'hash:ip,mark', 'hash:ip,port', 'hash:ip',
 ]
 
-/** Names of the types that exist in a family, sorted. */
+/** Other names that 2.x knows for some of them, with and without firewalld's own misspelling. */
+const icmpAliases: Readonly<Record<'ipv4' | 'ipv6', readonly string[]>> = {
+  ipv4: ['TOS-host-redirect', 'TOS-host-unreachable', 'TOS-network-redirect', 'TOS-network-unreachable', 'address-mask-reply', 'address-mask-request', 'ping', 'pong'],
+  ipv6: ['neigbour-advertisement', 'neigbour-solicitation', 'ping', 'pong'],
+}
+
+/** Names of the types that can be matched in a family, sorted. */
 function icmpTypesOf(call: Call, family: 'ipv4' | 'ipv6'): readonly string[] {
   const { icmptypes } = runtimeSettings(call)
-  return sortedNames(icmptypes).filter((name) => {
-    const destinations = icmptypes.get(name)?.value.destinations ?? []
-    return destinations.length === 0 || destinations.includes(family)
-  })
+  const named = [...icmptypes].flatMap(([name, { value }]) => (value[family].length > 0 ? [name] : []))
+  return [...named, ...(call.context.face === '2.5' ? icmpAliases[family] : [])].sort()
 }
 
 export const faceVersions = { '2.5': '2.5.0', '1.3': '1.3.3' } as const
