@@ -7,6 +7,7 @@ import { activeZones, compileIngress, compileZoneForward } from './dispatch.ts'
 import { compileEarly, earlyInputChain, earlyOutputChain, neverBlockRules } from './early.ts'
 import type { MatchContext } from './match.ts'
 import type { Hook, Plan, PlanChain, PlanMatch, PlanRule } from './plan.ts'
+import { preroutingChains } from './prerouting.ts'
 import { SetRegistry } from './sets.ts'
 import { compileZoneInput, forwardChainName, inputChainName } from './zone.ts'
 
@@ -27,6 +28,9 @@ export function compile(firewall: Firewall): Plan {
   }
   addHook('early-input', earlyInputChain(firewall, sets))
   addHook('early-output', earlyOutputChain(firewall, sets))
+  const prerouting = preroutingChains(firewall, context)
+  chains.push(...prerouting.slice(0, -1))
+  addHook('prerouting', prerouting.at(-1) ?? null)
   addHook('input', inputChain(firewall, context))
   addHook('forward', forwardChain(firewall, context))
 

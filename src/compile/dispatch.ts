@@ -7,6 +7,7 @@ import { unreachable } from '../errors.ts'
 import { compileAddress } from './match.ts'
 import type { MatchContext } from './match.ts'
 import type { PlanChain, PlanMatch, PlanRule, PlanVerdict } from './plan.ts'
+import { compileRule } from './rules.ts'
 import { prefixSet } from './sets.ts'
 import { forwardChainName } from './zone.ts'
 
@@ -21,11 +22,12 @@ export function activeZones(firewall: Firewall): ReadonlySet<string> {
   return new Set(firewall.ingress.map((binding) => binding.zone))
 }
 
-/** Rules that send a packet to its zone's chain by where it comes from. The last one takes everything. */
-export function compileIngress(firewall: Firewall, chainOf: (zone: string) => string, context: MatchContext): readonly PlanRule[] {
+/** Rules that send a packet to its zone's chain by where it comes from. The last one takes everything. A zone without a chain has it return. */
+export function compileIngress(firewall: Firewall, chainOf: (zone: string) => string | null, context: MatchContext): readonly PlanRule[] {
   const names = roleCounter()
   return runsOf(firewall.ingress).flatMap((run) => {
-    const verdict: PlanVerdict = { kind: 'goto', chain: chainOf(run.zone) }
+    const chain = chainOf(run.zone)
+    const verdict: PlanVerdict = chain === null ? { kind: 'return' } : { kind: 'goto', chain }
     return runMatches(run, 'source', names(run.zone, 'sources'), context).map((match): PlanRule => ({ id: '', match, verdict }))
   })
 }
@@ -38,7 +40,7 @@ export function compileZoneForward(firewall: Firewall, zone: Zone, context: Matc
   const target: PlanRule = {
     id: zone.forwardRule.id, match: [], verdict: zone.forwardRule.verdict, origin: zone.forwardRule.origin,
   }
-  const rules: PlanRule[] = []
+  const rules: PlanRule[] = (zone.forwardEffects ?? []).flatMap((rule) => compileRule(rule, context))
   if (zone.forward && zone.forwardRule.verdict.kind !== 'accept') {
     const names = roleCounter()
     const runs = runsOf(firewall.egress.filter(canLeaveBy(firewall)))
@@ -52,7 +54,7 @@ export function compileZoneForward(firewall: Firewall, zone: Zone, context: Matc
       }
     }
   }
-  if (rules.at(-1)?.match.length !== 0) rules.push(target)
+  if (rules.at(-1)?.match.length !== 0 || rules.at(-1)?.verdict !== target.verdict) rules.push(target)
   return { name: forwardChainName(zone.name), rules }
 }
 

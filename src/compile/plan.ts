@@ -2,7 +2,7 @@
 // compile/netfilter prints it for iptables and ipset, compile/xdp turns its `early` part into map images.
 import { families } from '../model/addr.ts'
 import type { Family, Prefix } from '../model/addr.ts'
-import type { PortMatch, PortProtocol, PortRange, RejectType } from '../model/firewall.ts'
+import type { Effect, Limit, PacketType, PortMatch, PortProtocol, PortRange, RejectType } from '../model/firewall.ts'
 import type { AddressList, Origin, XdpMode } from '../model/settings.ts'
 
 /** Families are words of a plan: who reads plans need not know the model. */
@@ -62,6 +62,10 @@ export type PlanMatch =
   | { readonly kind: 'dnat' }
   /** The destination is an address of this host. */
   | { readonly kind: 'local-destination' }
+  | { readonly kind: 'limit'; readonly limit: Limit }
+  | { readonly kind: 'packet-type'; readonly type: PacketType }
+  /** The packets that announce a segment size: SYN, of both sides. */
+  | { readonly kind: 'tcp-syn' }
 
 export type PlanVerdict =
   | { readonly kind: 'accept' }
@@ -72,6 +76,8 @@ export type PlanVerdict =
   /** Continue in that chain and come back. */
   | { readonly kind: 'jump'; readonly chain: string }
   | { readonly kind: 'return' }
+  /** Done, and the next rule is asked. */
+  | Effect
 
 export interface PlanRule {
   /** Counter identity; several plan rules of one model rule share it and their counters add up. "" = not counted. */
@@ -87,8 +93,11 @@ export interface PlanChain {
   readonly rules: readonly PlanRule[]
 }
 
-/** early-* see every packet before connection tracking; input, forward and output judge after it and before foreign filters. */
-export type Hook = 'early-input' | 'early-output' | 'input' | 'forward' | 'output'
+/**
+ * early-* see every packet before connection tracking; prerouting sees what arrives after it and before routing; input,
+ * forward and output judge after it and before foreign filters.
+ */
+export type Hook = 'early-input' | 'early-output' | 'prerouting' | 'input' | 'forward' | 'output'
 
 /** What is decided before anything else, in XDP where it is attached: DATAPLANE.md §2.3 rows 1–5 and the allow class. */
 export interface EarlyPlan {

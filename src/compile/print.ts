@@ -36,6 +36,11 @@ export function formatVerdict(verdict: PlanVerdict): string {
     case 'goto':
     case 'jump':
       return `${verdict.kind} ${verdict.chain}`
+    case 'log': return `log ${JSON.stringify(verdict.prefix)}${verdict.level === '' ? '' : ` level ${verdict.level}`}`
+    case 'nflog': return `nflog group ${verdict.group} ${JSON.stringify(verdict.prefix)}${verdict.threshold === null ? '' : ` threshold ${verdict.threshold}`}`
+    case 'audit': return `audit ${verdict.decision}`
+    case 'mark': return `mark 0x${verdict.value.toString(16)}/0x${verdict.mask.toString(16)}`
+    case 'tcp-mss': return `tcp segments ${verdict.bytes === null ? 'as the path takes them' : `of at most ${verdict.bytes}`}`
     default:
       return unreachable(verdict)
   }
@@ -60,6 +65,9 @@ export function formatMatch(match: PlanMatch): string {
     case 'state': return `state ${match.states.join(',')}`
     case 'dnat': return 'destination rewritten'
     case 'local-destination': return 'to this host'
+    case 'limit': return `at most ${match.limit.count}/${match.limit.unit}${match.limit.burst === null ? '' : ` after ${match.limit.burst}`}`
+    case 'packet-type': return match.type
+    case 'tcp-syn': return 'tcp syn'
     default: return unreachable(match)
   }
 }

@@ -3,7 +3,7 @@
 import type { PortProtocol, Rule } from '../model/firewall.ts'
 import { compileMatch } from './match.ts'
 import type { MatchContext } from './match.ts'
-import type { PlanRule, PortRule } from './plan.ts'
+import type { PlanMatch, PlanRule, PortRule } from './plan.ts'
 import { portSet } from './sets.ts'
 
 type FoldedProtocol = Extract<PortProtocol, 'tcp' | 'udp'>
@@ -37,7 +37,17 @@ export function compileRules(owner: string, list: readonly Rule[], context: Matc
 }
 
 export function compileRule(rule: Rule, context: MatchContext): readonly PlanRule[] {
-  return compileMatch(rule.match, context).map((match) => ({ id: rule.id, match, verdict: rule.verdict, origin: rule.origin }))
+  const beside = besideMatches(rule)
+  return compileMatch(rule.match, context).map((match) => ({ id: rule.id, match: [...match, ...beside], verdict: rule.verdict, origin: rule.origin }))
+}
+
+/** What the rule asks of a packet beside its match. The limit is last: only what fits all else may use it up. */
+function besideMatches({ verdict, limit }: Rule): readonly PlanMatch[] {
+  return [
+    ...(verdict.kind === 'tcp-mss' ? [{ kind: 'tcp-syn' } as const] : []),
+    ...(verdict.kind === 'log' && verdict.packetType !== undefined ? [{ kind: 'packet-type', type: verdict.packetType } as const] : []),
+    ...(limit === undefined ? [] : [{ kind: 'limit', limit } as const]),
+  ]
 }
 
 function portSetRules(owner: string, folded: readonly Rule[], context: MatchContext, alwaysSets: boolean): PlanRule[] {
@@ -55,7 +65,7 @@ function portSetRules(owner: string, folded: readonly Rule[], context: MatchCont
 /** A rule that a port set can stand for: accepts tcp or udp ports from and to anywhere in both families. */
 function foldOf(rule: Rule): Fold | null {
   const { family, source, destination, protocol } = rule.match
-  if (rule.verdict.kind !== 'accept' || family !== undefined || source !== undefined || destination !== undefined) return null
+  if (rule.verdict.kind !== 'accept' || rule.limit !== undefined || family !== undefined || source !== undefined || destination !== undefined) return null
   if (protocol?.kind !== 'port' && protocol?.kind !== 'source-port') return null
   if (protocol.protocol !== 'tcp' && protocol.protocol !== 'udp') return null
   return { protocol: protocol.protocol, side: protocol.kind === 'port' ? 'destination' : 'source' }

@@ -13,6 +13,10 @@ export function forwardChainName(zone: string): string {
   return `zone:${zone}:forward`
 }
 
+export function marksChainName(zone: string): string {
+  return `zone:${zone}:marks`
+}
+
 interface CompiledZone {
   readonly chain: PlanChain
   readonly sets: readonly PlanSet[]

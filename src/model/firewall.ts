@@ -53,12 +53,44 @@ export type Verdict =
   | { readonly kind: 'drop' }
   | { readonly kind: 'reject'; readonly type: RejectType }
 
-/** One decision of a zone for packets to the host. `id` is stable across generations and unique: counters hang on it. */
+/** `count` packets a `unit` (second, minute, hour, day) after the first `burst`; null = 5, as the kernel has it. */
+export interface Limit {
+  readonly count: number
+  readonly unit: 's' | 'm' | 'h' | 'd'
+  readonly burst: number | null
+}
+
+/** What is done with a packet that goes on afterwards. */
+export type Effect =
+  /** `level` "" = the kernel's own. `packetType` absent = all. */
+  | { readonly kind: 'log'; readonly prefix: string; readonly level: string; readonly packetType?: PacketType }
+  /** `threshold`: how many messages the kernel gathers before it sends them; null = its own number. */
+  | { readonly kind: 'nflog'; readonly group: number; readonly prefix: string; readonly threshold: number | null }
+  | { readonly kind: 'audit'; readonly decision: Verdict['kind'] }
+  /** mark := mark & ~mask ^ value, unsigned 32 bits. */
+  | { readonly kind: 'mark'; readonly value: number; readonly mask: number }
+  /** The largest segment that a connection may announce; null = what the path takes. Concerns TCP's SYNs alone. */
+  | { readonly kind: 'tcp-mss'; readonly bytes: number | null }
+
+export type PacketType = 'unicast' | 'broadcast' | 'multicast'
+
+/**
+ * One decision of a zone or policy, or an effect after which the next rule is asked. `id` is stable across generations and
+ * unique: counters hang on it. What exceeds `limit` does not match.
+ */
 export interface Rule {
   readonly id: string
   readonly match: Match
-  readonly verdict: Verdict
+  readonly limit?: Limit
+  readonly verdict: Verdict | Effect
   readonly origin: Origin
+}
+
+export type DecidingRule = Rule & { readonly verdict: Verdict }
+
+export function isDeciding(rule: Rule): rule is DecidingRule {
+  const { kind } = rule.verdict
+  return kind === 'accept' || kind === 'drop' || kind === 'reject'
 }
 
 /** `name` without the trailing `+`; `wildcard` = every interface that starts with it. */
@@ -87,7 +119,11 @@ export interface Zone {
   /** For packets to this host that no rule decided: the last one matches everything. */
   readonly targetRules: readonly Rule[]
   /** Decides packets forwarded from this zone that `forward` does not let pass. ACCEPT → accept, DROP → drop, else reject. */
-  readonly forwardRule: Rule
+  readonly forwardRule: DecidingRule
+  /** Effects on packets that would be forwarded from this zone, asked before anything decides. Absent = none. */
+  readonly forwardEffects?: readonly Rule[]
+  /** Marks that packets from this zone get, known connections or not, before anything is decided. Absent = none. */
+  readonly marks?: readonly Rule[]
   readonly origin: Origin
 }
 

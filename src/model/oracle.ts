@@ -2,7 +2,8 @@
 // and nothing else; rulesets and XDP programs are tested against it, so it shares no code with what compiles them.
 import { prefixHasAddr } from './addr.ts'
 import { listContains } from './address-list.ts'
-import type { Binding, Firewall, PortMatch, Rule, Verdict } from './firewall.ts'
+import { isDeciding } from './firewall.ts'
+import type { Binding, DecidingRule, Firewall, PortMatch, Rule, Verdict } from './firewall.ts'
 import { interfaceMatches } from './interface-name.ts'
 import { fitsAddress, fitsMatch, inRange } from './oracle/match.ts'
 import type { ConnectionState, Judgement, Packet, Stage } from './packet.ts'
@@ -28,11 +29,22 @@ function written(verdict: Verdict, stage: Stage, rule: string, origin: Origin): 
  * `packet.destination` of direction `in` is an address of this host, whatever it is.
  */
 export function judge(firewall: Firewall, packet: Packet, state: ConnectionState): Judgement {
-  switch (packet.direction) {
-    case 'in': return judgeEarly(firewall, packet) ?? judgeInput(firewall, packet, state)
-    case 'forward': return judgeEarly(firewall, packet) ?? judgeForward(firewall, packet, state)
-    case 'out': return judgeOutput(firewall, packet)
+  if (packet.direction === 'out') return judgeOutput(firewall, packet)
+  const early = judgeEarly(firewall, packet)
+  if (early !== null) return early
+  const marked = { ...packet, mark: markOf(firewall, packet) }
+  const judgement = packet.direction === 'in' ? judgeInput(firewall, marked, state) : judgeForward(firewall, marked, state)
+  return marked.mark === (packet.mark ?? 0) ? judgement : { ...judgement, mark: marked.mark }
+}
+
+/** The mark of a packet once its zone's marks were set. Known connections get them too, packet by packet. */
+function markOf(firewall: Firewall, packet: Packet): number {
+  let mark = packet.mark ?? 0
+  for (const { match, verdict } of zoneOf(firewall, packet).marks ?? []) {
+    if (verdict.kind !== 'mark' || !fitsMatch(match, { ...packet, mark }, firewall)) continue
+    mark = ((mark & ~verdict.mask) ^ verdict.value) >>> 0
   }
+  return mark
 }
 
 /** Before connection tracking: panic and block lists, and who passes them. null = goes on. */
@@ -85,7 +97,7 @@ function invalid(): Judgement {
   return builtin(drop, 'connection', stageRules.invalid, 'belongs to no connection')
 }
 
-function inZone(zone: string, stage: Stage, rule: Rule): Judgement {
+function inZone(zone: string, stage: Stage, rule: DecidingRule): Judgement {
   return { verdict: rule.verdict, stage, zone, rule: rule.id, origin: rule.origin }
 }
 
@@ -136,8 +148,9 @@ function leavesBy(firewall: Firewall, packet: Packet): string | null {
   return firewall.egress.find(fits)?.zone ?? null
 }
 
-function decidingRule(rules: readonly Rule[], packet: Packet, firewall: Firewall): Rule {
-  const rule = rules.find((candidate) => fitsMatch(candidate.match, packet, firewall))
+/** Rules with a limit are taken as if nothing had used it up; what only has an effect decides nothing. */
+function decidingRule(rules: readonly Rule[], packet: Packet, firewall: Firewall): DecidingRule {
+  const rule = rules.filter(isDeciding).find((candidate) => fitsMatch(candidate.match, packet, firewall))
   if (rule === undefined) throw new Error('a zone must end in a rule that fits everything')
   return rule
 }

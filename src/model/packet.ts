@@ -25,6 +25,8 @@ export interface Packet {
   readonly outInterface?: string
   /** Lower-case colon text. */
   readonly sourceMac?: string
+  /** The mark it arrives with, unsigned 32 bits. Absent = 0. */
+  readonly mark?: number
 }
 
 /** Where a verdict is given. `output`: nothing judges what this host sends. */
@@ -38,4 +40,6 @@ export interface Judgement {
   /** The deciding rule's id; equal to the id that counters use. */
   readonly rule: string
   readonly origin: Origin
+  /** The mark it has now, where our rules changed it. */
+  readonly mark?: number
 }

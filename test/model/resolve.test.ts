@@ -146,13 +146,12 @@ t.test('every unknown name and every impossible rule is told at once', (t) => {
 t.test('what is not enforced yet is refused by name, but only where it is in force', (t) => {
   const all: Partial<ZoneSettings> = {
     masquerade: true, forwardPorts: [{ port: '80', protocol: 'tcp', toPort: '8080', toAddr: '' }],
-    richRules: ['rule service name="ssh" log accept', 'rule service name="ssh" audit accept', 'rule service name="ssh" accept limit value="1/s"',
-      'rule service name="ssh" mark set=1', 'rule masquerade', 'rule tcp-mss-clamp', 'rule priority="1" nflog'],
+    richRules: ['rule service name="ssh" accept', 'rule masquerade', 'rule tcp-mss-clamp log', 'rule priority="1" log prefix="thirty characters are too many" '],
   }
   t.same(problemsOf(withZones(shipped, { dmz: all })), [], 'nothing is bound to dmz')
   t.same(problemsOf(withZones(shipped, { dmz: { ...all, interfaces: ['eth0'] } })), [
-    'masquerade', 'forward-port 80/tcp:8080', 'log in a rich rule', 'audit in a rich rule', 'limit in a rich rule', 'mark in a rich rule',
-    'masquerade in a rich rule', 'tcp-mss-clamp in a rich rule', 'nflog in a rich rule',
+    'masquerade', 'forward-port 80/tcp:8080', 'masquerade in a rich rule', 'log beside tcp-mss-clamp in a rich rule',
+    'a log prefix of more than 29 characters in a rich rule',
   ].map((what) => `COMMAND_FAILED: ${what} is not enforced yet`))
   t.same(problemsOf(withMain(shipped, { logDenied: 'all' })), ['COMMAND_FAILED: log-denied: all is not enforced yet'])
   t.same(problemsOf(withMain(shipped, { defaultZone: 'external' })), ['COMMAND_FAILED: masquerade is not enforced yet'])

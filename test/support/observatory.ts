@@ -7,21 +7,29 @@ import { addrOf, buildFrame, buildPacket, probeDscp, readFrame, tcpFlags } from 
 import { frameOptions, routeOf, type PacketCase } from './random-packets.ts'
 import { world } from './random-settings.ts'
 
-/** `accept`, `drop`, `reject icmpT/C`, `reject rst`. */
+/** `accept`, `accept mark 0x5`, `drop`, `reject icmpT/C`, `reject rst`. */
 export type Observed = string
+
+export function acceptedWith(mark: number): Observed {
+  return mark === 0 ? 'accept' : `accept mark 0x${mark.toString(16)}`
+}
 
 export interface Observatory {
   /** By marker. Followers are sent after everything they follow. `waitMs` is how long answers may take. */
   observe(cases: readonly PacketCase[], waitMs: number): Promise<ReadonlyMap<number, Observed>>
 }
 
+interface SeenElement {
+  readonly concat: readonly [marker: number, mark: number]
+}
+
 const own6and4 = new Set(families.flatMap((family) => Object.values(world.own[family]).map(addrOf)))
 
 const probes = `
 table inet probe {
-  set seen4 { typeof ip id; flags dynamic; size 65535; }
-  set seen6 { typeof ip6 flowlabel; flags dynamic; size 65535; }
-  chain remember { ip dscp ${probeDscp} add @seen4 { ip id }; ip6 dscp ${probeDscp} add @seen6 { ip6 flowlabel }; }
+  set seen4 { typeof ip id . meta mark; flags dynamic; size 65535; }
+  set seen6 { typeof ip6 flowlabel . meta mark; flags dynamic; size 65535; }
+  chain remember { ip dscp ${probeDscp} add @seen4 { ip id . meta mark }; ip6 dscp ${probeDscp} add @seen6 { ip6 flowlabel . meta mark }; }
   chain input { type filter hook input priority 1000; jump remember; }
   chain forward { type filter hook forward priority 1000; jump remember; }
   chain output { type filter hook output priority 1000; jump remember; }
@@ -46,12 +54,15 @@ export async function createObservatory(host: PrivateHost): Promise<Observatory>
   const own = await host.firewall.agent()
   const macs = { ext0: addresses.macs.ext, int0: addresses.macs.int }
 
-  async function seen(): Promise<ReadonlySet<string>> {
+  /** Marks by `ipv4 marker`. */
+  async function seen(): Promise<ReadonlyMap<string, number>> {
     const listing = JSON.parse(await host.firewall.ok(['nft', '-j', 'list', 'table', 'inet', 'probe'])) as {
-      nftables: { set?: { name: string; elem?: (number | { elem: { val: number } })[] } }[]
+      nftables: { set?: { name: string; elem?: (SeenElement | { elem: { val: SeenElement } })[] } }[]
     }
-    return new Set(listing.nftables.flatMap(({ set }) => set === undefined ? [] : (set.elem ?? []).map((element) =>
-      `${set.name === 'seen4' ? 'ipv4' : 'ipv6'} ${typeof element === 'number' ? element : element.elem.val}`)))
+    return new Map(listing.nftables.flatMap(({ set }) => set === undefined ? [] : (set.elem ?? []).map((element) => {
+      const [marker, mark] = ('elem' in element ? element.elem.val : element).concat
+      return [`${set.name === 'seen4' ? 'ipv4' : 'ipv6'} ${marker}`, mark] as const
+    })))
   }
 
   return {
@@ -88,8 +99,10 @@ export async function createObservatory(host: PrivateHost): Promise<Observatory>
           if (marker !== undefined) answers.set(marker, 'reject rst')
         }
       }
-      return new Map(cases.map(({ marker, packet }) =>
-        [marker, accepted.has(`${packet.family} ${marker}`) ? 'accept' : answers.get(marker) ?? 'drop']))
+      return new Map(cases.map(({ marker, packet }) => {
+        const mark = accepted.get(`${packet.family} ${marker}`)
+        return [marker, mark === undefined ? answers.get(marker) ?? 'drop' : acceptedWith(mark)]
+      }))
     },
   }
 }

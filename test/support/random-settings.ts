@@ -173,15 +173,25 @@ export function randomRichRule(random: Random, ipsets: Readonly<Record<string, I
   const spoken = needsSomething ? 1 : priority
   let action = ''
   if (kind !== 'icmp-block') {
-    action = random.pick(['accept', 'accept', 'drop', 'reject', 'reject-typed'])
+    action = random.pick(['accept', 'accept', 'drop', 'reject', 'reject-typed', 'mark'])
     if (action === 'reject-typed') {
       const types = family === null ? [] : [...rejectTexts[family], ...(protocol === 'tcp' ? ['tcp-reset'] : [])]
       action = types.length === 0 ? 'reject' : `reject type="${random.pick(types)}"`
     }
   }
-  return ['rule', spoken === 0 ? '' : `priority="${spoken}"`, family === null ? '' : `family="${family}"`, ...parts, element, action]
+  if (action === 'mark') action = `mark set=${random.pick(['0x1', '7', '0x10/0xf0', '0x300/0x300', '0x1/0x3', '0xffffffff/0xff00'])}`
+  // so generous that no packet of an experiment exceeds it
+  if (action !== '' && random.chance(0.15)) action += ' limit value="5000/s" burst=1000'
+  const log = kind === 'icmp-block' || !random.chance(0.15) ? '' : random.pick(logTexts)
+  const audit = action === '' || action.startsWith('mark') || !random.chance(0.1) ? '' : 'audit'
+  return ['rule', spoken === 0 ? '' : `priority="${spoken}"`, family === null ? '' : `family="${family}"`, ...parts, element, log, audit, action]
     .filter((word) => word !== '').join(' ')
 }
+
+const logTexts = [
+  'log', 'log prefix="seen " level="debug"', 'log prefix="-t \\"quoted\\" \\\\ " limit value="2/m"', 'nflog group="3" prefix="--table" queue-size="9"',
+  'nflog limit value="10/h" burst=2',
+]
 
 const rejectTexts: Readonly<Record<Family, readonly string[]>> = {
   ipv4: ['icmp-host-prohibited', 'icmp-net-prohibited', 'icmp-admin-prohibited', 'icmp-net-unreachable', 'icmp-host-unreachable',

@@ -9,10 +9,10 @@ import { openSocketIn } from '../support/netlink.ts'
 import { createNetfilter } from '../../src/kernel/netfilter/netfilter.ts'
 import { judge } from '../../src/model/oracle.ts'
 import { resolve } from '../../src/model/resolve.ts'
-import type { Firewall, Rule, Zone } from '../../src/model/firewall.ts'
+import type { DecidingRule, Firewall, Rule, Zone } from '../../src/model/firewall.ts'
 import type { ConnectionState, Packet } from '../../src/model/packet.ts'
 import type { Runtime } from '../../src/model/settings.ts'
-import { createObservatory, type Observatory } from '../support/observatory.ts'
+import { acceptedWith, createObservatory, type Observatory } from '../support/observatory.ts'
 import { createPrivateHost, whyNoPrivateHost, type PrivateHost } from '../support/private-host.ts'
 import { canBeAnswered, connectionState, describePacket, randomPackets, rejectAnswers, type PacketCase } from '../support/random-packets.ts'
 import { describeConfiguration, randomConfiguration, smallerConfigurations } from '../support/random-settings.ts'
@@ -37,11 +37,11 @@ interface Recorded {
 function expectations(firewall: Firewall, cases: readonly PacketCase[], judgeWith: Judge): ReadonlyMap<number, { seen: string; stage: string }> {
   const expected = new Map<number, { seen: string; stage: string }>()
   for (const one of cases) {
-    const passed = one.follows !== undefined && expected.get(one.follows.marker)?.seen === 'accept'
+    const passed = one.follows !== undefined && expected.get(one.follows.marker)?.seen.startsWith('accept') === true
     const state = connectionState(one, passed)
-    const { verdict, stage, rule } = judgeWith(firewall, one.packet, state)
+    const { verdict, stage, rule, mark = 0 } = judgeWith(firewall, one.packet, state)
     const answer = verdict.kind === 'reject' ? rejectAnswers[one.packet.family][verdict.type] ?? `no ${verdict.type} in ${one.packet.family}` : ''
-    const seen = verdict.kind !== 'reject' ? verdict.kind : answer === 'rst' || canBeAnswered(one.packet) ? `reject ${answer}` : 'drop'
+    const seen = verdict.kind === 'accept' ? acceptedWith(mark) : verdict.kind === 'drop' ? 'drop' : answer === 'rst' || canBeAnswered(one.packet) ? `reject ${answer}` : 'drop'
     expected.set(one.marker, { seen, stage: `${stage}, ${rule}, ${state}` })
   }
   return expected
@@ -148,7 +148,7 @@ function mapZones(firewall: Firewall, change: (zone: Zone) => Zone): Firewall {
 }
 
 function mapRules(firewall: Firewall, change: (rule: Rule) => Rule): Firewall {
-  return mapZones(firewall, (zone) => ({ ...zone, rules: zone.rules.map(change), targetRules: zone.targetRules.map(change), forwardRule: change(zone.forwardRule) }))
+  return mapZones(firewall, (zone) => ({ ...zone, rules: zone.rules.map(change), targetRules: zone.targetRules.map(change), forwardRule: { ...zone.forwardRule, ...change(zone.forwardRule) } as DecidingRule }))
 }
 
 const reversedButLast = <T extends { readonly kind: string }>(list: readonly T[]): T[] =>
@@ -184,6 +184,9 @@ const wrongOracles: Readonly<Record<string, Judge>> = {
   }), packet, state),
   'takes established for new': (firewall, packet, state) => judge(firewall, packet, state === 'established' || state === 'related' ? 'new' : state),
   'takes invalid for new': (firewall, packet, state) => judge(firewall, packet, state === 'invalid' ? 'new' : state),
+  'forgets marks': (firewall, packet, state) => judge(mapZones(firewall, (zone) => ({ ...zone, marks: [] })), packet, state),
+  'sets the whole mark': (firewall, packet, state) => judge(mapZones(firewall, (zone) => ({ ...zone, marks: (zone.marks ?? []).map((rule) =>
+    rule.verdict.kind === 'mark' ? { ...rule, verdict: { ...rule.verdict, mask: 0xffff_ffff } } : rule) })), packet, state),
   'ignores user ipsets': (firewall, packet, state) =>
     judge({ ...firewall, ipsets: new Map([...firewall.ipsets].map(([name, set]) => [name, { ...set, entries: [] }])) }, packet, state),
 }

@@ -57,6 +57,7 @@ interface HookPlace {
 const hookPlaces: Readonly<Record<Hook, HookPlace>> = {
   'early-input': { table: 'raw', chain: 'PREROUTING', entry: 'EARLY_IN' },
   'early-output': { table: 'raw', chain: 'OUTPUT', entry: 'EARLY_OUT' },
+  prerouting: { table: 'mangle', chain: 'PREROUTING', entry: 'PREROUTING' },
   input: { table: 'mangle', chain: 'INPUT', entry: 'INPUT' },
   forward: { table: 'mangle', chain: 'FORWARD', entry: 'FORWARD' },
   output: { table: 'mangle', chain: 'OUTPUT', entry: 'OUTPUT' },
@@ -67,7 +68,8 @@ const markMatch = `-m mark --mark 0x${rejectMark.toString(16)}/0x${rejectMarkMas
 /** `setNameOf` gives the kernel's name of a role's set. Equal plans and names give equal text. */
 export function renderFamily(plan: Plan, family: Family, setNameOf: (role: string) => string): RenderedFamily {
   const hooks = plan.hooks.map(({ hook, chain }) => ({ ...hookPlaces[hook], target: chain }))
-  const judged = hooks.filter(({ table }) => table === 'mangle').map(({ chain }) => chain)
+  // nothing is rejected before routing
+  const judged = hooks.filter(({ table, chain }) => table === 'mangle' && chain !== 'PREROUTING').map(({ chain }) => chain)
   const writer = new ChainWriter(plan, family, setNameOf)
   const hooked = (table: 'raw' | 'mangle'): RenderedTable => {
     const own = hooks.filter((hook) => hook.table === table)
@@ -212,7 +214,7 @@ function markChain(type: RejectType): RenderedChain {
 }
 
 function kindAndLabel(logical: string): readonly [string, string] {
-  const [, zone, hook] = /^zone:(.*):(input|forward)$/.exec(logical) ?? []
-  if (zone !== undefined) return [hook === 'input' ? 'IN' : 'FW', zone]
+  const [, zone, hook = ''] = /^zone:(.*):(input|forward|marks)$/.exec(logical) ?? []
+  if (zone !== undefined) return [hook === 'input' ? 'IN' : hook === 'forward' ? 'FW' : 'MK', zone]
   return ['H', logical.replace(/-.*-/, '')]
 }

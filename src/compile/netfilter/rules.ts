@@ -3,9 +3,9 @@ import type { Family } from '../../model/addr.ts'
 import { formatPrefix } from '../../model/addr.ts'
 import type { PortRange, RejectType } from '../../model/firewall.ts'
 import { rejectTypes } from '../../model/firewall.ts'
-import { DerpanetError, unreachable } from '../../errors.ts'
+import { DerpanetError, printable, unreachable } from '../../errors.ts'
 import type { PlanMatch, PlanRule, PlanSet, PlanVerdict } from '../plan.ts'
-import { interfaceWord, macWord, numberWord } from './words.ts'
+import { interfaceWord, macWord, numberWord, prefixWord } from './words.ts'
 
 /**
  * The mark that a packet bears between our `reject` (given in mangle) and its answer (REJECT works in filter only). The whole
@@ -118,10 +118,20 @@ function matchWords(match: PlanMatch, context: RuleContext): readonly string[] {
       return ['-m conntrack --ctstate DNAT']
     case 'local-destination':
       return ['-m addrtype --dst-type LOCAL']
+    case 'limit': {
+      const { count, unit, burst } = match.limit
+      return [`-m limit --limit ${numberWord(count, 864_000_000)}/${limitUnits[unit]}${burst === null ? '' : ` --limit-burst ${numberWord(burst, 10_000_000)}`}`]
+    }
+    case 'packet-type':
+      return [`-m pkttype --pkt-type ${match.type}`]
+    case 'tcp-syn':
+      return ['-p tcp', '-m tcp', '--tcp-flags SYN,RST SYN']
     default:
       return unreachable(match)
   }
 }
+
+const limitUnits = { s: 'second', m: 'minute', h: 'hour', d: 'day' } as const
 
 /** Which part of the packet each dimension of a set is looked up with: as a source, the sender's address and port, as in firewalld. */
 function setDirection(set: PlanSet, side: 'source' | 'destination'): string {
@@ -149,9 +159,42 @@ function verdictWords(verdict: PlanVerdict, { chainNameOf }: RuleContext): strin
     case 'reject':
       // a chain of its own marks and leaves the table: two rules here would be two counters for one decision
       return `-g ${chainNameOf(rejectChain(verdict.type))}`
+    case 'log':
+      return `-j LOG${textOption('--log-prefix', verdict.prefix, maxLogPrefix)}${verdict.level === '' ? '' : ` --log-level ${logLevelNumber(verdict.level)}`}`
+    case 'nflog': {
+      const threshold = verdict.threshold === null ? '' : ` --nflog-threshold ${numberWord(verdict.threshold, 65535)}`
+      return `-j NFLOG --nflog-group ${numberWord(verdict.group, 65535)}${textOption('--nflog-prefix', verdict.prefix, maxNflogPrefix)}${threshold}`
+    }
+    case 'audit':
+      return `-j AUDIT --type ${verdict.decision}`
+    case 'mark':
+      return `-j MARK --set-xmark ${wordMark(verdict.value)}/${wordMark(verdict.mask)}`
+    case 'tcp-mss':
+      return verdict.bytes === null ? '-j TCPMSS --clamp-mss-to-pmtu' : `-j TCPMSS --set-mss ${numberWord(verdict.bytes, 65535)}`
     default:
       return unreachable(verdict)
   }
+}
+
+/** The kernel's buffers hold so many bytes of a prefix; iptables refuses longer ones. */
+export const maxLogPrefix = 29
+export const maxNflogPrefix = 63
+
+const logLevels = ['emerg', 'alert', 'crit', 'error', 'warning', 'notice', 'info', 'debug']
+
+function logLevelNumber(level: string): number {
+  const number = logLevels.indexOf(level)
+  if (number < 0) throw new DerpanetError('INVALID_LOG_LEVEL', printable(level))
+  return number
+}
+
+/** One word with its value: iptables-restore would take a value that begins with a dash for an option. */
+function textOption(option: string, text: string, maxBytes: number): string {
+  return text === '' ? '' : ` ${option}=${prefixWord(text, maxBytes)}`
+}
+
+function wordMark(value: number): string {
+  return `0x${Number(numberWord(value, 0xffff_ffff)).toString(16)}`
 }
 
 /** Logical name of the chain that marks a packet for this answer. */

@@ -24,6 +24,15 @@ export function entryWord(entry: string): string {
   return entry
 }
 
+/** A log prefix in quotes. Throws INVALID_LOG_PREFIX for more than `maxBytes` and for what would end the line. */
+export function prefixWord(text: string, maxBytes: number): string {
+  if (/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/.test(text)) throw new DerpanetError('INVALID_LOG_PREFIX', `control character in '${printable(text)}'`)
+  if (new TextEncoder().encode(text).length > maxBytes) {
+    throw new DerpanetError('INVALID_LOG_PREFIX', `'${printable(text)}' has more than ${maxBytes} bytes`)
+  }
+  return `"${text.replace(/["\\]/g, '\\$&')}"`
+}
+
 export function numberWord(value: number, max: number): string {
   if (!Number.isInteger(value) || value < 0 || value > max) throw new Error(`number out of range: ${value}`)
   return String(value)

@@ -52,8 +52,7 @@ function fits(part: EntryPart, packet: Packet, side: 'source' | 'destination'): 
       const port = portOf(packet, side)
       return part.protocol === packet.protocol && part.first <= port && port <= part.last
     }
-    // a packet of the oracle bears no mark
-    case 'mark': return part.mark === 0
+    case 'mark': return part.mark === (packet.mark ?? 0)
     case 'interface': return !part.physical && part.name === packet.inInterface
     case 'mac': return part.mac === packet.sourceMac
   }

@@ -2,20 +2,21 @@
 import { DerpanetError, printable, unreachable } from '../../errors.ts'
 import { families, requirePrefix } from '../addr.ts'
 import type { Family } from '../addr.ts'
-import type { AddressMatch, Match, RejectType, Verdict } from '../firewall.ts'
+import type { AddressMatch, Effect, Limit, Match, RejectType, Rule, Verdict } from '../firewall.ts'
 import { icmpNumbers } from '../icmp.ts'
 import { protocolNumbers } from '../port.ts'
 import { requireProtocol } from '../protocol.ts'
 import { rejectWords } from '../rich/index.ts'
-import type { RichAction, RichAddress, RichElement, RichRule } from '../rich/index.ts'
+import type { RichAction, RichAddress, RichElement, RichLog, RichRule } from '../rich/index.ts'
 import type { Lookup } from './lookup.ts'
 import { portMatch, serviceMatches } from './service.ts'
 
-export interface RichDecision {
+export interface RichDecision<V extends Rule['verdict'] = Verdict> {
   /** Names it within the rule; "" when there is only one. */
   readonly id: string
   readonly match: Match
-  readonly verdict: Verdict
+  readonly limit?: Limit
+  readonly verdict: V
 }
 
 /**
@@ -24,13 +25,71 @@ export interface RichDecision {
  * INVALID_RULE for what can never be built: firewalld accepts such rules and fails when the zone becomes active.
  */
 export function richDecisions(rule: RichRule, lookup: Lookup): readonly RichDecision[] {
+  const verdict = verdictOf(rule)
+  const matches = matchesOf(rule, lookup)
+  if (verdict === null) return []
+  const limit = limited(rule.action?.limit)
+  return matches.map(({ id, match }) => ({ id, match: needsTcp(verdict) ? tcpOnly(match) : match, ...limit, verdict }))
+}
+
+/** What the rule writes down about the packets it stands for, whether it decides anything or not. Throws like {@link richDecisions}. */
+export function richRecords({ log, audit, action, ...rest }: RichRule, lookup: Lookup): readonly RichDecision<Effect>[] {
+  if (log === null && audit === null) return []
+  const matches = matchesOf({ log, audit, action, ...rest }, lookup)
+  return matches.flatMap(({ id, match }): readonly RichDecision<Effect>[] => [
+    ...(log === null ? [] : [{ id: joined(id, log.kind), match, ...limited(log.limit), verdict: logEffect(log) }]),
+    ...(audit === null || action === null || action.kind === 'mark'
+      ? []
+      : [{ id: joined(id, 'audit'), match, ...limited(audit.limit), verdict: { kind: 'audit', decision: action.kind } } as const]),
+  ])
+}
+
+/** Marks that the rule gives to packets from its zone, wherever they go. Throws like {@link richDecisions}, INVALID_MARK. */
+export function richMarks(rule: RichRule, lookup: Lookup): readonly RichDecision<Effect>[] {
+  const { action } = rule
+  if (action?.kind !== 'mark') return []
+  const verdict = markEffect(action.set)
+  return matchesOf(rule, lookup).map(({ id, match }) => ({ id: joined(id, 'mark'), match, ...limited(action.limit), verdict }))
+}
+
+/** What the rule does to packets that are forwarded from its zone. Throws INVALID_IPSET, INVALID_RULE. */
+export function richForwardEffects(rule: RichRule, lookup: Lookup): readonly RichDecision<Effect>[] {
+  if (rule.element?.kind !== 'tcp-mss-clamp') return []
+  const { value } = rule.element
+  const bytes = value === '' || value === 'pmtu' ? null : Number(value)
+  if (bytes !== null && bytes > 65535) throw new DerpanetError('INVALID_RULE', printable(`tcp-mss-clamp value '${value}' is more than TCP can say`))
+  return [{ id: '', match: baseMatch(rule, lookup), verdict: { kind: 'tcp-mss', bytes } }]
+}
+
+function logEffect(log: RichLog): Effect {
+  if (log.kind === 'log') return { kind: 'log', prefix: log.prefix, level: log.level }
+  return { kind: 'nflog', group: Number(log.group), prefix: log.prefix, threshold: log.queueSize === '' ? null : Number(log.queueSize) }
+}
+
+function markEffect(set: string): Effect {
+  const [value = 0, mask = 0xffff_ffff] = set.split('/').map(Number)
+  // what bears it is being rejected (docs/adr/0001)
+  if ((value & mask) >>> 4 === 0xde9a000) throw new DerpanetError('INVALID_MARK', printable(`${set}: marks 0xde9a0000 to 0xde9a000f are derpanet's own`))
+  return { kind: 'mark', value, mask }
+}
+
+function limited(limit: Limit | null | undefined): { limit?: Limit } {
+  return limit === null || limit === undefined ? {} : { limit }
+}
+
+function joined(id: string, what: string): string {
+  return id === '' ? what : `${id}/${what}`
+}
+
+function baseMatch(rule: RichRule, lookup: Lookup): Match {
   const source = rule.source === null ? {} : { source: address(rule.source, 'source', rule, lookup) }
   const destination = rule.destination === null ? {} : { destination: address(rule.destination, 'destination', rule, lookup) }
-  const base: Match = { ...(rule.family === null ? {} : { family: rule.family }), ...source, ...destination }
-  const verdict = verdictOf(rule)
-  const matches = rule.element === null ? [{ id: '', match: base }] : elementMatches(rule.element, rule, base, lookup)
-  if (verdict === null) return []
-  return matches.map(({ id, match }) => ({ id, match: needsTcp(verdict) ? tcpOnly(match) : match, verdict }))
+  return { ...(rule.family === null ? {} : { family: rule.family }), ...source, ...destination }
+}
+
+function matchesOf(rule: RichRule, lookup: Lookup): readonly Named[] {
+  const base = baseMatch(rule, lookup)
+  return rule.element === null ? [{ id: '', match: base }] : elementMatches(rule.element, rule, base, lookup)
 }
 
 type Named = { readonly id: string; readonly match: Match }

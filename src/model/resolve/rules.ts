@@ -1,14 +1,14 @@
 // What zones and policies have in common: services, ports, protocols, ICMP types and rich rules, in the order in which
 // they decide. What a packet of no rule meets is the caller's business.
 import { families } from '../addr.ts'
-import type { Match, Rule, Verdict } from '../firewall.ts'
+import type { DecidingRule, Match, Rule, Verdict } from '../firewall.ts'
 import { requireProtocol } from '../protocol.ts'
 import { parseRichRule, unenforcedElement } from '../rich/index.ts'
 import type { RichRule } from '../rich/index.ts'
 import type { Entry, Origin, PolicySettings, ZoneSettings } from '../settings.ts'
 import type { Lookup } from './lookup.ts'
 import { originOf, Problems } from './problem.ts'
-import { icmpMatches, richDecisions } from './rich.ts'
+import { icmpMatches, richDecisions, richForwardEffects, richMarks, richRecords } from './rich.ts'
 import { portMatch, serviceHelpers, serviceMatches } from './service.ts'
 
 /** Keys that zones and policies share. */
@@ -38,18 +38,20 @@ export class RuleReader {
   }
 
   /**
-   * First match decides: rich rules of negative priority, then what denies, what accepts, rich rules of positive priority.
+   * First match decides: rich rules of negative priority, then what logs, what denies, what accepts, rich rules of positive priority.
    * `icmpVerdict` is what the types in icmp-blocks meet.
    */
   rules(icmpVerdict: Verdict = rejectProhibited): readonly Rule[] {
-    const ranked = [...this.rich].sort((one, other) => one.rule.priority - other.rule.priority)
+    const ranked = this.byPriority()
     const before = ranked.filter(({ rule }) => rule.priority < 0)
-    const middle = ranked.filter(({ rule }) => rule.priority === 0).flatMap((one) => this.decide(one))
+    const zero = ranked.filter(({ rule }) => rule.priority === 0)
+    const middle = zero.flatMap((one) => this.decide(one))
     const after = ranked.filter(({ rule }) => rule.priority > 0)
     const accepts = (rule: Rule): boolean => rule.verdict.kind === 'accept'
     const icmp = this.icmpNamed(icmpVerdict)
     return [
-      ...before.flatMap((one) => this.decide(one)),
+      ...before.flatMap((one) => [...this.records(one), ...this.decide(one)]),
+      ...zero.flatMap((one) => this.records(one)),
       ...icmp.filter((rule) => !accepts(rule)),
       ...middle.filter((rule) => !accepts(rule)),
       ...this.services(),
@@ -58,8 +60,22 @@ export class RuleReader {
       ...this.ports('sourcePorts', 'source-port'),
       ...icmp.filter(accepts),
       ...middle.filter(accepts),
-      ...after.flatMap((one) => this.decide(one)),
+      ...after.flatMap((one) => [...this.records(one), ...this.decide(one)]),
     ]
+  }
+
+  /** Rich marks in the order of their priorities; for packets wherever they go. */
+  marks(): readonly Rule[] {
+    return this.byPriority().flatMap((one) => this.effects(one, richMarks))
+  }
+
+  /** What rich rules do to packets that are forwarded. */
+  forwardEffects(): readonly Rule[] {
+    return this.byPriority().flatMap((one) => this.effects(one, richForwardEffects))
+  }
+
+  private byPriority(): readonly Rich[] {
+    return [...this.rich].sort((one, other) => one.rule.priority - other.rule.priority)
   }
 
   origin(key: string, item: string, what: string): Origin {
@@ -72,7 +88,7 @@ export class RuleReader {
   }
 
   /** What becomes of packets that no rule decided. */
-  target(id: string, target: string, verdict: Verdict, match: Match = {}): Rule {
+  target(id: string, target: string, verdict: Verdict, match: Match = {}): DecidingRule {
     const origin = originOf(this.entry, `${this.kind} ${this.name}: target ${target}`, 'target')
     return { id: `${this.kind}/${this.name}/${id}`, match, verdict, origin }
   }
@@ -144,6 +160,19 @@ export class RuleReader {
   private decide({ text, rule, origin }: Rich): readonly Rule[] {
     for (const side of [rule.source, rule.destination]) if (side?.kind === 'ipset') this.ipsets.add(side.text)
     const decisions = this.problems.attempt(origin, () => richDecisions(rule, this.lookup)) ?? []
-    return decisions.map(({ id, match, verdict }): Rule => ({ id: this.id('rich-rules', text, id), match, verdict, origin }))
+    return decisions.map(({ id, ...decision }): Rule => ({ id: this.id('rich-rules', text, id), ...decision, origin }))
+  }
+
+  private records(one: Rich): readonly Rule[] {
+    return this.effects(one, richRecords)
+  }
+
+  private effects({ text, rule, origin }: Rich, read: typeof richRecords): readonly Rule[] {
+    const wrong = new Problems()
+    const found = wrong.attempt(origin, () => read(rule, this.lookup)) ?? []
+    // most of what can be wrong was said when the rule's decisions were read
+    const isSaid = (code: string, detail: string): boolean => this.problems.found.some((one) => one.origin === origin && one.code === code && one.detail === detail)
+    this.problems.found.push(...wrong.found.filter(({ code, detail }) => !isSaid(code, detail)))
+    return found.map(({ id, ...effect }): Rule => ({ id: this.id('rich-rules', text, id), ...effect, origin }))
   }
 }

@@ -1,6 +1,6 @@
 // One zone: its rules for packets to this host in the order in which they decide, and what is wrong with it.
 import { formatPrefix } from '../addr.ts'
-import type { AddressMatch, InterfaceMatch, Match, Rule, SourceMatch, Verdict, Zone } from '../firewall.ts'
+import type { AddressMatch, DecidingRule, InterfaceMatch, Match, Rule, SourceMatch, Verdict, Zone } from '../firewall.ts'
 import { parseInterfaceName } from '../interface-name.ts'
 import type { Entry, Settings, ZoneSettings, ZoneTarget } from '../settings.ts'
 import { parseZoneSource } from '../source.ts'
@@ -76,13 +76,15 @@ class ZoneResolver {
       rules,
       targetRules: [...this.anyIcmp(), this.target('target', targetVerdict[settings.target])],
       forwardRule: this.target('target#forward', targetVerdict[settings.target]),
+      forwardEffects: reader.forwardEffects(),
+      marks: reader.marks(),
       origin: originOf(this.entry, `zone ${this.name}`),
     }
     const { problems, unenforced, warnings, ipsets } = reader
     return { zone, problems: problems.found, unenforced: unenforced.found, warnings: warnings.found, ipsets }
   }
 
-  private target(id: string, verdict: Verdict, match: Match = {}): Rule {
+  private target(id: string, verdict: Verdict, match: Match = {}): DecidingRule {
     return this.reader.target(id, this.settings.target, verdict, match)
   }
 

@@ -84,11 +84,11 @@ export function formatRichRule(rule: RichRule): string {
 /** The part of a rule that nothing enforces yet, in the words of the grammar; null when all of it is enforced. */
 export function unenforcedElement(rule: RichRule): string | null {
   const kind = rule.element?.kind
-  if (kind === 'masquerade' || kind === 'forward-port' || kind === 'tcp-mss-clamp') return kind
-  if (rule.log !== null) return rule.log.kind
-  if (rule.audit !== null) return 'audit'
-  if (rule.action?.kind === 'mark') return 'mark'
-  return rule.action !== null && rule.action.limit !== null ? 'limit' : null
+  if (kind === 'masquerade' || kind === 'forward-port') return kind
+  if (rule.log === null) return null
+  if (kind === 'tcp-mss-clamp') return `${rule.log.kind} beside ${kind}`
+  if (rule.log.kind === 'log' && rule.log.prefix.length > 29) return 'a log prefix of more than 29 characters'
+  return rule.log.prefix.length > 63 ? 'a log prefix of more than 63 characters' : null
 }
 
 function readWords(text: string): Words {
