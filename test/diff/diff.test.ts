@@ -44,6 +44,19 @@ t.test('from any golden to any other: exactly the goal, and nothing left over', 
   t.pass(`${plans.length * plans.length} pairs`)
 })
 
+t.test('a plan that comes back names the sets where they are now', async (t) => {
+  const first = open('22/tcp')
+  let observed = held(first)
+  for (const plan of [open('22/tcp', '80/tcp'), first]) {
+    const changes = diff(plan, observed, null)
+    observed = afterChanges(observed, changes)
+    for (const { chains } of changes.rendered.ipv4) {
+      const named = chains.flatMap(({ lines }) => lines).join(' ').match(/derpa-\S+/g) ?? []
+      for (const name of named) t.ok(observed.sets.has(name), `${name} exists`)
+    }
+  }
+})
+
 t.test('one port more is one element of a live set', async (t) => {
   const before = open('22/tcp')
   const changes = diff(open('22/tcp', '80/tcp'), held(before), before)

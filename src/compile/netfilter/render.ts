@@ -166,13 +166,19 @@ class ChainWriter {
     if (chain === undefined) throw new Error(`no chain ${logical} in the plan`)
     const sets = new Map<string, string>()
     const chains = new Map<string, string>()
+    const remember = (role: string): void => {
+      if (!sets.has(role)) sets.set(role, this.setIdentity(role))
+    }
     const context: RuleContext = {
       family: this.family,
       setOf: (role) => {
-        if (!sets.has(role)) sets.set(role, this.setIdentity(role))
+        remember(role)
         return this.setOf(role)
       },
-      setNameOf: this.setNameOf,
+      setNameOf: (role) => {
+        remember(role)
+        return this.setNameOf(role)
+      },
       chainNameOf: (name) => {
         const kernelName = this.chain(table, name)
         chains.set(name, kernelName)
