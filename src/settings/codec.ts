@@ -39,14 +39,18 @@ export function text(row: Common & { readonly query?: true }): ScalarField<strin
   return { shape: 'scalar', type: 's', code: 'INVALID_VALUE', parse, ...row }
 }
 
-/** One of a few words. `bus` gives the spelling of the bus where it differs; both spellings are taken from both sides. */
+/**
+ * One of a few words. `bus` gives the spelling of the bus where it differs; both spellings are taken from both sides.
+ * `also`: words that old clients and files say for one of them.
+ */
 export function word<T extends string>(
-  values: readonly T[], code: ErrorCode, row: Common & { readonly query?: true; readonly bus?: Partial<Record<T, string>> },
+  values: readonly T[], code: ErrorCode,
+  row: Common & { readonly query?: true; readonly bus?: Partial<Record<T, string>>; readonly also?: Readonly<Record<string, T>> },
 ): ScalarField<T> {
-  const { bus, ...rest } = row
+  const { bus, also = {}, ...rest } = row
   const parse = (value: unknown): T => {
     const found = requireText(value, code)
-    const match = values.find((candidate) => candidate === found || bus?.[candidate] === found)
+    const match = Object.hasOwn(also, found) ? also[found] : values.find((candidate) => candidate === found || bus?.[candidate] === found)
     if (match !== undefined) return match
     const shown = values.map((candidate) => candidate === '' ? '""' : candidate).join(', ')
     throw new DerpanetError(code, `'${printable(found)}' is none of ${shown}${didYouMean(found, values)}`)

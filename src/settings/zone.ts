@@ -11,6 +11,8 @@ export const zoneFields: FieldTable<ZoneSettings> = {
   ...about,
   target: word(zoneTargets, 'INVALID_TARGET', {
     yaml: 'target', dbus: 'target', noun: 'Target', runtime: 'no', bus: { REJECT: '%%REJECT%%' },
+    // what firewalld's own clients call the default in a new zone
+    also: { '{chain}_{zone}': 'default' },
     doc: 'What happens to packets no rule decides. default rejects them but lets ICMP in; REJECT rejects ICMP too; DROP is silent; ACCEPT lets everything in and through.',
   }),
   services: list(nameItem('service', 'service', 'INVALID_SERVICE'), 'INVALID_SERVICE', {
