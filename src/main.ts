@@ -65,7 +65,7 @@ interface Dataplanes {
 
 function createDataplanes({ action, paths, variant, xdp: xdpMode }: CommandLine, log: Log): Dataplanes {
   const exec = createExec()
-  const netfilter = createNetfilter({ exec, openSocket: openRawSocket, stateDir: paths.run, log: (message, fields) => log.debug(fields ?? {}, message), ...(variant === null ? {} : { variant }) })
+  const netfilter = createNetfilter({ exec, openSocket: openRawSocket, stateDir: paths.run, log: (message, fields) => log.debug(fields ?? {}, message), warn: (message, fields) => log.warn(fields ?? {}, message), ...(variant === null ? {} : { variant }) })
   if (action === 'run') netfilter.lookAhead()
   const xdp = createXdp({ pinDir: paths.pins, loader: paths.loader, object: paths.object, exec, log, mode: xdpMode })
   return { exec, all: [netfilter, xdp], xdp }

@@ -1,7 +1,7 @@
 // The runtime journal: what exists only at runtime, kept in /run so that a crashed daemon can bring it back within the
 // same boot. A stop removes it, a reboot makes it void: then the permanent configuration alone is in force.
 // One JSON line each: a header (what the runtime was based on), then every change in order.
-import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Caller } from '../service.ts'
 import type { Change } from '../model/change.ts'
@@ -36,6 +36,8 @@ export interface JournalLine {
 export interface JournalContent {
   readonly header: JournalHeader
   readonly lines: readonly JournalLine[]
+  /** Lines that could not be read, with why; their changes are lost. */
+  readonly damaged?: readonly string[]
 }
 
 /** Above this many bytes the daemon begins the journal anew with the runtime as it is. */
@@ -55,7 +57,8 @@ export class RuntimeJournal {
 
   /**
    * What a crashed daemon of this boot left; null when there is nothing to bring back.
-   * A line without its newline was being written at the crash: its change was never answered. Throws on anything else odd.
+   * A line without its newline was being written at the crash: its change was never answered. Damaged lines are left out and
+   * named: losing one change must not lose panic mode, which would open the host. Throws when the header cannot be read.
    */
   read(): JournalContent | null {
     let text: string
@@ -70,7 +73,27 @@ export class RuntimeJournal {
     const stored = asObject(JSON.parse(first), 'journal')
     if (stored['format'] !== 1) throw new Error(`journal: format ${String(stored['format'])} is not known`)
     if (stored['boot'] !== this.boot) return null
-    return { header: decodeHeader(stored), lines: rest.map((line, index) => decodeLine(line, index + 2)) }
+    const lines: JournalLine[] = []
+    const damaged: string[] = []
+    rest.forEach((line, index) => {
+      try {
+        lines.push(decodeLine(line, index + 2))
+      } catch (error) {
+        damaged.push((error as Error).message)
+      }
+    })
+    return { header: decodeHeader(stored), lines, ...(damaged.length === 0 ? {} : { damaged }) }
+  }
+
+  /** Of a journal whose header is damaged: was panic mode on as far as anything in it says? Then it stays on. */
+  saysPanic(): boolean {
+    try {
+      const found = readFileSync(this.path, 'utf8').match(/"panic":(true|false)|"kind":"panic-set","on":(true|false)/g)
+      return found?.at(-1)?.endsWith('true') ?? false
+    } catch {
+      // what cannot be read says nothing; read() has told why
+      return false
+    }
   }
 
   /** Starts it anew, atomically. /run is memory: there is nothing to flush to a disk. */
@@ -79,8 +102,15 @@ export class RuntimeJournal {
     const line = `${JSON.stringify({ format: 1, boot: this.boot, ...header, expiries })}\n`
     mkdirSync(dirname(this.path), { recursive: true, mode: 0o700 })
     const fresh = openSync(`${this.path}.new`, 'w', 0o600)
-    this.size = writeSync(fresh, line)
-    renameSync(`${this.path}.new`, this.path)
+    try {
+      this.size = writeWhole(fresh, line, 0)
+      renameSync(`${this.path}.new`, this.path)
+    } catch (error) {
+      // on a full disk: half of it is not left behind, what was there stays
+      closeSync(fresh)
+      rmSync(`${this.path}.new`, { force: true })
+      throw error
+    }
     this.close()
     this.fd = fresh
   }
@@ -88,7 +118,13 @@ export class RuntimeJournal {
   /** Called after the change is in force and before its answer. Returns false when the journal has grown over its limit. */
   append(line: JournalLine): boolean {
     if (this.fd === null) throw new Error('journal: not begun')
-    this.size += writeSync(this.fd, `${JSON.stringify({ ...line, change: encodeChange(line.change) })}\n`)
+    try {
+      this.size += writeWhole(this.fd, `${JSON.stringify({ ...line, change: encodeChange(line.change) })}\n`, this.size)
+    } catch (error) {
+      // half a line would swallow the next one
+      ftruncateSync(this.fd, this.size)
+      throw error
+    }
     return this.size <= journalLimitBytes
   }
 
@@ -102,6 +138,13 @@ export class RuntimeJournal {
     if (this.fd !== null) closeSync(this.fd)
     this.fd = null
   }
+}
+
+/** Writes at byte `from`. A full disk takes less than it was given and says nothing. Returns bytes; throws when not all could be written. */
+function writeWhole(fd: number, text: string, from: number): number {
+  const bytes = Buffer.from(text)
+  for (let done = 0; done < bytes.length;) done += writeSync(fd, bytes, done, bytes.length - done, from + done)
+  return bytes.length
 }
 
 function decodeHeader(stored: Readonly<Record<string, unknown>>): JournalHeader {

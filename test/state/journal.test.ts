@@ -1,4 +1,6 @@
-import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Change } from '../../src/model/change.ts'
@@ -24,7 +26,7 @@ t.test('what was appended is read back by the next process of the same boot', (t
   t.end()
 })
 
-t.test('a line cut off by the crash is ignored, damage before it is an error', (t) => {
+t.test('a line cut off by the crash is ignored, a damaged line is named and costs only itself', (t) => {
   const path = join(t.testdir(), 'runtime.jsonl')
   const journal = new RuntimeJournal(path, 'boot')
   journal.begin(header)
@@ -33,7 +35,44 @@ t.test('a line cut off by the crash is ignored, damage before it is an error', (
   appendFileSync(path, '{"generation":6,"by":{"na')
   t.equal(journal.read()?.lines.length, 1)
   writeFileSync(path, `${readFileSync(path, 'utf8')}\n`)
-  t.throws(() => journal.read(), /journal line 3/)
+  appendFileSync(path, `${JSON.stringify({ ...line, change: { kind: 'panic-set', on: true } })}\n`)
+  const found = journal.read()
+  t.strictSame(found?.lines.map(({ change }) => change.kind), ['zone-item-add', 'panic-set'], 'what follows it is read')
+  t.match(found?.damaged, [/journal line 3/])
+  t.end()
+})
+
+t.test('of a journal with a damaged header the last word about panic mode is still heard', (t) => {
+  const path = join(t.testdir(), 'runtime.jsonl')
+  const journal = new RuntimeJournal(path, 'boot')
+  t.equal(journal.saysPanic(), false, 'none there')
+  journal.begin({ ...header, panic: true })
+  t.equal(journal.saysPanic(), true)
+  writeFileSync(path, `garbage${readFileSync(path, 'utf8').slice(9)}`)
+  t.throws(() => journal.read())
+  t.equal(journal.saysPanic(), true)
+  appendFileSync(path, `${JSON.stringify({ ...line, change: { kind: 'panic-set', on: false } })}\n`)
+  t.equal(journal.saysPanic(), false)
+  t.end()
+})
+
+t.test('on a full disk the journal that is there stays whole', { skip: process.getuid?.() !== 0 && 'needs root' }, (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'derpanet-full-'))
+  t.equal(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=8k', 'derpanet-test', folder]).status, 0)
+  const journal = new RuntimeJournal(join(folder, 'runtime.jsonl'), 'boot')
+  t.teardown(() => {
+    journal.close()
+    spawnSync('umount', [folder])
+    rmdirSync(folder)
+  })
+  journal.begin(header)
+  const big: Change = { kind: 'ipset-entries-set', ipset: 'x', entries: Array.from({ length: 400 }, (_, index) => `192.0.2.${index}`) }
+  t.throws(() => { for (let i = 0; i < 3; i++) journal.append({ ...line, change: big }) }, /ENOSPC/)
+  t.throws(() => journal.begin({ ...header, defaultBound: Array.from({ length: 2000 }, (_, index) => `eth${index}`) }), /ENOSPC/)
+  t.equal(journal.append(line), true, 'what fits is taken again')
+  const found = journal.read()
+  t.equal(found?.damaged, undefined)
+  t.strictSame(found?.lines.at(-1), line)
   t.end()
 })
 

@@ -35,7 +35,7 @@ import type { SavedFamily } from './observe.ts'
 import { destroySets, editSets, listSets, loadSets, readPorts } from './sets.ts'
 import { DirtyNames, emptyState, readState, removeState, writeState } from './state.ts'
 import type { NetfilterState } from './state.ts'
-import { explicitTools, findTools, linkedVariant, saveTables } from './tools.ts'
+import { explicitTools, findTools, hostHasIpv6, linkedVariant, saveTables, withoutMissingFamily } from './tools.ts'
 import type { Tools, Variant } from './tools.ts'
 
 export type { Variant } from './tools.ts'
@@ -48,8 +48,12 @@ export interface NetfilterOptions {
   readonly stateDir: string
   /** Absent = the variant that `iptables` is on this host. */
   readonly variant?: Variant
+  /** Does the kernel speak IPv6? Absent = ask this one. */
+  readonly hasIpv6?: () => boolean
   /** One line per event: `netfilter committed`. */
   readonly log: (message: string, fields?: Readonly<Record<string, unknown>>) => void
+  /** The same for what a person should know. */
+  readonly warn?: (message: string, fields?: Readonly<Record<string, unknown>>) => void
 }
 
 export interface NetfilterDataplane extends Dataplane {
@@ -83,7 +87,7 @@ type TableNames = Readonly<Record<Family, readonly string[]>>
 
 const commitTimeoutMs = 60_000
 /** iptables waits that long for another program that holds its lock. */
-const lockWaitSec = '5'
+const lockWaitSec = '30'
 
 interface Opened {
   readonly tools: Tools
@@ -102,6 +106,8 @@ class Netfilter implements NetfilterDataplane {
   /** Tables that single changes wrote and nobody has read back yet; null = nothing to settle. */
   private unsettled: TableNames | null = null
   private problem: string | null = null
+  /** Why the state file could not be written. */
+  private unkept: string | null = null
   private readonly netlink: Nfnetlink
   private readonly kernel: KernelSets
   private readonly dirty: DirtyNames
@@ -154,7 +160,9 @@ class Netfilter implements NetfilterDataplane {
   async status(): Promise<DataplaneStatus> {
     const { tools, state } = await this.open()
     const details: { readonly subject: string; readonly text: string }[] = [{ subject: 'variant', text: tools.variant }]
+    if (!tools.ipv6) details.push({ subject: 'IPv6', text: 'not filtered: this kernel has none' })
     if (this.plan !== null) details.push({ subject: 'sets', text: String(state.sets.size) })
+    if (this.unkept !== null) details.push({ subject: 'state file', text: `cannot be written: ${this.unkept}` })
     if (this.problem !== null) details.push({ subject: 'last failure', text: this.problem })
     return { name: this.name, state: this.problem !== null ? 'degraded' : this.plan === null ? 'off' : 'ok', details }
   }
@@ -200,7 +208,9 @@ class Netfilter implements NetfilterDataplane {
   }
 
   private async find(): Promise<Opened> {
-    const [tools, { state, problem }] = await Promise.all([findTools(this.options.exec, this.options.variant, linkedVariant()), readState(this.options.stateDir)])
+    const [found, { state, problem }] = await Promise.all([findTools(this.options.exec, this.options.variant, linkedVariant()), readState(this.options.stateDir)])
+    const tools = await withoutMissingFamily(this.options.exec, found, this.options.hasIpv6 ?? hostHasIpv6)
+    if (!tools.ipv6) this.options.warn?.('this kernel has no IPv6: only IPv4 is filtered')
     if (problem !== null) this.options.log('netfilter state not used', { problem })
     return { tools, state }
   }
@@ -215,7 +225,7 @@ class Netfilter implements NetfilterDataplane {
     const ahead = this.ahead
     this.ahead = null
     const seen = (await ahead) ?? await this.look(plan, single, tools, state)
-    const changes = diff(plan, seen.observed, before)
+    const changes = changesFor(tools, plan, seen.observed, before)
     if (isEmptyChangeSet(changes) && state.variant === tools.variant) {
       this.plan = plan
       this.known = { observed: seen.observed, generation: seen.generation }
@@ -235,7 +245,7 @@ class Netfilter implements NetfilterDataplane {
   private async applyEdits(plan: Plan, edits: readonly LiveEdit[], known: Known, state: NetfilterState): Promise<string> {
     if (edits.length > 0) {
       this.known = null
-      this.dirty.add(edits.map(({ name }) => name))
+      await this.addDirty(edits.map(({ name }) => name))
       await editSets(this.kernel, state, edits)
       this.unsettled ??= { ipv4: [], ipv6: [] }
     }
@@ -248,7 +258,7 @@ class Netfilter implements NetfilterDataplane {
   private async commit(plan: Plan, changes: ChangeSet, seen: Seen, single: boolean): Promise<void> {
     const { exec } = this.options
     const { tools, state } = await this.open()
-    this.dirty.add([...changes.edit.map(({ name }) => name), ...changes.load.map(({ name }) => name), ...changes.destroy])
+    await this.addDirty([...changes.edit.map(({ name }) => name), ...changes.load.map(({ name }) => name), ...changes.destroy])
     if (changes.edit.length > 0) await editSets(this.kernel, state, changes.edit)
     await loadSets(this.kernel, state, changes.load)
 
@@ -257,7 +267,7 @@ class Netfilter implements NetfilterDataplane {
     for (const [key, owners] of ids) state.chains.set(key, owners)
     const created = tools.variant === 'nft' ? (await chainsToBeCreated(exec, changes.tables)).filter((entry) => !state.created.has(entry)) : []
     for (const entry of created) state.created.add(entry)
-    if (!single || created.length > 0) await writeState(this.options.stateDir, state)
+    if (!single || created.length > 0) await this.keepState(state)
 
     const tally = new Tally(state.counted)
     tallyChains(tally, seen.saved, state.chains, goneChains(changes))
@@ -273,7 +283,7 @@ class Netfilter implements NetfilterDataplane {
     state.chains = ids
     for (const name of changes.destroy) state.sets.delete(name)
     if (former !== null && former !== tools.variant) {
-      await writeState(this.options.stateDir, state)
+      await this.keepState(state)
       await this.removeTables(explicitTools(former), state)
     }
 
@@ -307,9 +317,43 @@ class Netfilter implements NetfilterDataplane {
     this.unsettled = mapFamilies((family) => [...new Set([...(before?.[family] ?? []), ...written[family]])])
   }
 
+  /**
+   * A full disk must not keep panic mode, or any rule, out of the kernel. Without the file the next start takes all sets as
+   * unknown and loads them anew, which is safe; with an old one it would take edited sets for what they were.
+   */
   private async writeState(state: NetfilterState): Promise<void> {
-    await writeState(this.options.stateDir, state)
-    this.dirty.clear()
+    try {
+      await writeState(this.options.stateDir, state)
+      this.dirty.clear()
+      this.unkept = null
+    } catch (error) {
+      await this.forgetState(error as Error)
+    }
+  }
+
+  /** The same in the middle of a change: what is dirty stays so. */
+  private async keepState(state: NetfilterState): Promise<void> {
+    try {
+      await writeState(this.options.stateDir, state)
+    } catch (error) {
+      await this.forgetState(error as Error)
+    }
+  }
+
+  private async addDirty(names: Iterable<string>): Promise<void> {
+    try {
+      this.dirty.add(names)
+    } catch (error) {
+      await this.forgetState(error as Error)
+    }
+  }
+
+  /** Throws when the old file cannot be taken away either. */
+  private async forgetState(error: Error): Promise<void> {
+    this.dirty.close()
+    await removeState(this.options.stateDir)
+    if (this.unkept === null) this.options.warn?.('netfilter state cannot be kept; the next start loads sets anew', { error: error.message })
+    this.unkept = error.message
   }
 
   private async generation(tools: Tools): Promise<number | null> {
@@ -339,7 +383,7 @@ class Netfilter implements NetfilterDataplane {
       sets: new Map([...present].filter(([, { digest }]) => digest !== null && wanted.has(digest))),
       families: mapFamilies((family) => new Map([...known.observed.families[family], ...ownTables(parseSave(texts[family]))])),
     }
-    const rest = diff(plan, observed, null)
+    const rest = changesFor(tools, plan, observed, null)
     if (rest.load.length > 0 || changesTables(rest)) {
       throw new Error(`the kernel does not hold what was written: ${formatChangeSet(rest).split('\n').slice(0, 3).join('; ')}`)
     }
@@ -352,7 +396,7 @@ class Netfilter implements NetfilterDataplane {
     try {
       if (before !== null) {
         const now = await this.observeAll(tools, state)
-        await this.commit(before, diff(before, now.observed, null), now, false)
+        await this.commit(before, changesFor(tools, before, now.observed, null), now, false)
         return 'the former ruleset is in force'
       }
       if (hasNothing(seen.observed)) {
@@ -377,7 +421,7 @@ class Netfilter implements NetfilterDataplane {
     const generation = await this.generation(tools)
     if (!single && (generation === null || generation !== known.generation)) return this.observeAll(tools, state)
     const trusted: Observed = single ? known.observed : { ...known.observed, sets: await listSets(this.kernel, state) }
-    const { tables: changing } = diff(plan, trusted, this.plan)
+    const { tables: changing } = changesFor(tools, plan, trusted, this.plan)
     const texts = await saveTables(this.options.exec, tools, mapFamilies((family) => changing[family].map(({ table }) => table)))
     const saved = mapFamilies((family) => parseSave(texts[family]))
     const seen = mapFamilies((family) => new Map([...trusted.families[family], ...ownTables(saved[family])]))
@@ -419,6 +463,12 @@ function lagging({ sets }: Observed, names: readonly string[]): readonly (readon
     const set = sets.get(name)
     return set === undefined ? [] : [[name, { ...set, digest: null }] as const]
   })
+}
+
+/** What must be done where IPv6 may be missing: then its tables are left out, and count as right. */
+function changesFor(tools: Tools, plan: Plan, observed: Observed, previous: Plan | null): ChangeSet {
+  const changes = diff(plan, observed, previous)
+  return tools.ipv6 ? changes : { ...changes, tables: { ...changes.tables, ipv6: [] } }
 }
 
 function hasNothing({ sets, families: own }: Observed): boolean {

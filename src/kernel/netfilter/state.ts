@@ -95,7 +95,10 @@ export async function writeState(stateDir: string, state: NetfilterState): Promi
   try {
     await writeFile(`${path}.new`, JSON.stringify(file), { mode: 0o600 })
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
+      await rm(`${path}.new`, { force: true })
+      throw error
+    }
     await mkdir(stateDir, { recursive: true, mode: 0o700 })
     await writeFile(`${path}.new`, JSON.stringify(file), { mode: 0o600 })
   }

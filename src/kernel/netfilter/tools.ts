@@ -14,6 +14,8 @@ export interface Tools {
   readonly command: Readonly<Record<Family, string>>
   readonly save: Readonly<Record<Family, string>>
   readonly restore: Readonly<Record<Family, string>>
+  /** false = the kernel has no IPv6: there is nothing to filter, and the tools of that family fail. */
+  readonly ipv6: boolean
 }
 
 /** The forced one, or the host's own choice: what `iptables` is a link to, or says it is. Throws CommandError when the tool is missing. */
@@ -38,9 +40,24 @@ export function explicitTools(variant: Variant): Tools {
   return toolsOf(variant, `-${variant}`)
 }
 
+/** Of the network namespace of this process. False also while nobody has loaded IPv6 where it is a module. */
+export function hostHasIpv6(): boolean {
+  return existsSync('/proc/net/if_inet6')
+}
+
+/**
+ * A kernel without IPv6 (`ipv6.disable=1`) is filtered by IPv4 rules alone. Both must say so, the kernel and the tool: a
+ * broken tool on a host with IPv6 must fail, not leave IPv6 open, and asking the tool loads what is merely not loaded yet.
+ */
+export async function withoutMissingFamily(exec: Exec, tools: Tools, hasIpv6: () => boolean): Promise<Tools> {
+  if (hasIpv6()) return tools
+  const { exitCode } = await exec({ command: tools.save.ipv6, args: ['-c'] })
+  return { ...tools, ipv6: exitCode === 0 || hasIpv6() }
+}
+
 function toolsOf(variant: Variant, suffix: string): Tools {
   const named = (end: string): Record<Family, string> => ({ ipv4: `iptables${suffix}${end}`, ipv6: `ip6tables${suffix}${end}` })
-  return { variant, command: named(''), save: named('-save'), restore: named('-restore') }
+  return { variant, command: named(''), save: named('-save'), restore: named('-restore'), ipv6: true }
 }
 
 /**
@@ -62,6 +79,7 @@ export async function saveTables(
   exec: Exec, tools: Tools, only?: Readonly<Record<Family, readonly string[]>>,
 ): Promise<Readonly<Record<Family, string>>> {
   const [ipv4, ipv6] = await Promise.all(families.map(async (family) => {
+    if (family === 'ipv6' && !tools.ipv6) return ''
     // A process costs more than the text of a table; only a table with very many foreign rules is worth leaving out.
     const all = only === undefined || only[family].length > 2
     if (all && mayListTables(tools, family)) return (await execOk(exec, { command: tools.save[family], args: ['-c'] })).stdout
