@@ -12,7 +12,8 @@ import type {
   Caller, ChangeResult, ConfigurationProblem, FirewallService, RuntimeToPermanentOptions, ServiceEvent, ServiceStatus,
 } from './service.ts'
 import type { Change, Reduced } from './model/change.ts'
-import { requireDirectFamily, type DirectChange } from './model/direct.ts'
+import type { DirectChange } from './model/direct.ts'
+import { checkToolArgs, onlyReads } from './model/direct-args.ts'
 import type { PermanentChange, PermanentEffect, PermanentEvent } from './model/permanent.ts'
 import type { Runtime, Settings } from './model/settings.ts'
 import { resolve, type Problem } from './model/resolve.ts'
@@ -20,6 +21,7 @@ import { reduceRuntime } from './model/reduce.ts'
 import { compile } from './compile/compile.ts'
 import type { Plan } from './compile/plan.ts'
 import type { Counters, Dataplane } from './kernel/dataplane.ts'
+import type { Passthrough } from './kernel/passthrough.ts'
 import type { Diagnostic } from './config/diagnostic.ts'
 import { combineZones } from './config/firewalld/tree.ts'
 import { reducePermanent } from './settings/permanent.ts'
@@ -44,6 +46,8 @@ export interface DaemonOptions {
   readonly journal: RuntimeJournal
   readonly clock: Clock
   readonly log: Log
+  /** Absent = nothing can be passed through. */
+  readonly passthrough?: Passthrough
   /** For tests of the interface only: what is not enforced yet is accepted and does nothing. */
   readonly acceptUnenforced?: boolean
   /** At start, when it is clear what is going to be enforced first: edges can get ready while the kernel works. */
@@ -496,9 +500,20 @@ export class Daemon implements FirewallService {
     })
   }
 
-  passthrough(ipv: string, _args: readonly string[], _caller: Caller): Promise<string> {
-    requireDirectFamily(ipv)
-    throw new DerpanetError('COMMAND_FAILED', 'passthrough is not enforced yet')
+  async passthrough(ipv: string, args: readonly string[], caller: Caller): Promise<string> {
+    const checked = checkToolArgs(ipv, args)
+    const run = this.options.passthrough
+    if (run === undefined) throw new DerpanetError('COMMAND_FAILED', 'this daemon has no tables')
+    if (onlyReads(args)) return run(checked.ipv, args)
+    return this.queue.add('change', async () => {
+      this.requireRunning()
+      const output = await run(checked.ipv, args)
+      this.log.info({ ipv, args: args.join(' '), by: describeCaller(caller) }, 'passed through')
+      // It may have hit our own rules: what is not as it should be is put back before anybody hears of success.
+      const plan = this.enforcer.inForce()
+      if (plan !== null) await this.enforcer.apply(plan)
+      return output
+    })
   }
 
   // --- files changed on disk

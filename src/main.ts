@@ -16,6 +16,7 @@ import { watchLinks } from './host/links.ts'
 import { createExec, type Exec } from './kernel/exec.ts'
 import { createNetfilter } from './kernel/netfilter/netfilter.ts'
 import { openRawSocket } from './kernel/netfilter/nfnetlink.ts'
+import { createPassthrough } from './kernel/passthrough.ts'
 import { createXdp, type XdpDataplane } from './kernel/xdp/xdp.ts'
 import type { Dataplane } from './kernel/dataplane.ts'
 import type { Settings } from './model/settings.ts'
@@ -82,7 +83,7 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
   let held: string | null = ''
   let bus: Promise<void> | null = null
   const daemon: Daemon = new Daemon({
-    version, dataplanes: dataplanes.all, generations, journal, clock: systemClock, log, files: filesOf(options), acceptUnenforced: options.acceptUnenforced,
+    version, dataplanes: dataplanes.all, generations, journal, clock: systemClock, log, files: filesOf(options), passthrough: createPassthrough(dataplanes.exec, options.variant), acceptUnenforced: options.acceptUnenforced,
     // The bus, the biggest part of the program, gets ready while iptables works.
     onChosen: () => { if (options.bus) bus ??= startServing(daemon, options, log, stopping, inForce) },
     onPermanent: (plan, generation) => boot.put(plan, generation),
