@@ -5,6 +5,7 @@ import { compile } from '../../src/compile/compile.ts'
 import type { PlanMatch, PlanSet } from '../../src/compile/plan.ts'
 import { elementCount, formatCreate, formatSet } from '../../src/compile/netfilter/ipset.ts'
 import { chainName, setName } from '../../src/compile/netfilter/names.ts'
+import { renderFamily } from '../../src/compile/netfilter/render.ts'
 import { formatRule, rejectMarkOf, rejectWith, type RuleContext } from '../../src/compile/netfilter/rules.ts'
 import { entryWord, interfaceWord, macWord } from '../../src/compile/netfilter/words.ts'
 import { listSet, portSet, prefixSet } from '../../src/compile/sets.ts'
@@ -159,4 +160,21 @@ t.test('plain ports of one run of accepting rules are one set; a denial in betwe
     'port accept', 'family+source-prefix drop', 'port-set accept', 'port-set accept', 'port accept', 'any-icmp accept', ' reject',
   ])
   t.same(plan.sets.find(({ role }) => role === 'zone:public:tcp')!.elements, { kind: 'text', entries: ['80', '81-90'] })
+})
+
+t.test('a chain that is remembered is written anew when a set or a chain it names has another name', async (t) => {
+  const plan = compile(firewallOf({ zones: { public: { ports: ['22/tcp'] }, home: { sources: ['192.0.2.0/24'], protocols: ['gre'] } } }))
+  const text = (slot: string): string => JSON.stringify(renderFamily(plan, 'ipv4', (role) => `${role}-${slot}`))
+  const first = text('a')
+  t.equal(text('a'), first)
+  t.equal(text('b').replaceAll('-b ', '-a ').replace(/_[a-z2-7]{8}\b/g, ''), first.replace(/_[a-z2-7]{8}\b/g, ''))
+  t.notMatch(text('b'), /-a (src|dst)/)
+  t.equal(text('a'), first)
+  // the caller of a chain whose content changed
+  const home = plan.chains.find(({ name }) => name === 'zone:home:input')!
+  const other = { ...plan, chains: plan.chains.map((chain) => (chain === home ? { ...home, rules: home.rules.slice(1) } : chain)) }
+  const names = (text: string): readonly string[] => [...text.matchAll(/DERPA_IN_home_\w+/g)].map(([name]) => name)
+  const after = names(JSON.stringify(renderFamily(other, 'ipv4', (role) => `${role}-a`)))
+  t.equal(new Set(after).size, 1, 'one name, by the chain and by its caller')
+  t.not(after[0], names(first)[0])
 })
