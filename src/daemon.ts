@@ -75,6 +75,7 @@ interface Candidate {
 const acceptsUnenforced = 'WHAT IS NOT ENFORCED YET IS ACCEPTED AND DOES NOTHING (--accept-unenforced): NOT A FIREWALL TO RELY ON'
 const repairDelayMs = 5000
 const expiryRetryMs = 1000
+const retryLimitMs = 300_000
 /** After single changes: a burst of them is read back once. */
 const settleDelayMs = 1000
 
@@ -174,9 +175,21 @@ export class Daemon implements FirewallService {
         facts[candidate.source] = text
         this.log.error({ source: candidate.source, error }, 'configuration could not be enforced')
         if (this.problem === null) this.problem = { diagnostics: [text] }
+        // The files are good: it may have been a passing trouble, such as a lock that another program held.
+        if (candidate.source === 'files') this.retryFiles(repairDelayMs)
       }
     }
     throw new Error(`nothing could be enforced: ${refused.join('; ')}`)
+  }
+
+  private retryFiles(delayMs: number): void {
+    this.options.clock.after(delayMs, () => {
+      if (this.stopped || this.state !== 'FAILED') return
+      this.reload({ name: 'retry' }).catch((error: unknown) => {
+        this.log.error({ error: (error as Error).message }, 'the files still cannot be enforced')
+        this.retryFiles(Math.min(delayMs * 2, retryLimitMs))
+      })
+    })
   }
 
   private async *candidates(facts: Record<string, string | number>, refused: string[]): AsyncGenerator<Candidate> {
@@ -209,8 +222,7 @@ export class Daemon implements FirewallService {
     const content = this.readJournal(candidate)
     if (content === null) return null
     const digest = digestSettings(candidate.settings)
-    const base = content.header.runtime === undefined || content.header.settings !== digest ? combineZones(candidate.settings)
-      : decodeSettings(content.header.runtime, new Map([...candidate.settings.lists.values()].map((list) => [list.digest, list])))
+    const base = content.header.settings !== digest ? combineZones(candidate.settings) : this.journalBase(candidate.settings, content.header.runtime)
     const reduce = (runtime: Runtime, change: Change): Reduced<Runtime> => reduceRuntime(this.accepting(runtime), change)
     const found = replayJournal(base, content, this.options.clock.monotonicMs(), reduce)
     const replayed = { ...found, runtime: this.accepting(found.runtime) }
@@ -220,6 +232,16 @@ export class Daemon implements FirewallService {
       failed: replayed.failed.length, timers: replayed.expiries.length,
     })
     return replayed
+  }
+
+  private journalBase(settings: Settings, stored: string | undefined): Settings {
+    if (stored === undefined) return combineZones(settings)
+    try {
+      return decodeSettings(stored, new Map([...settings.lists.values()].map((list) => [list.digest, list])))
+    } catch (error) {
+      this.log.error({ error }, 'runtime in the journal cannot be read; changes made before it are lost')
+      return combineZones(settings)
+    }
   }
 
   private readJournal(candidate: Candidate): JournalContent | null {

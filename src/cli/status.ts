@@ -6,8 +6,8 @@ import { out, outJson, type GlobalOptions } from './output.ts'
 
 const sources: Readonly<Record<ServiceStatus['source'], string>> = {
   files: 'the files',
-  'last-known-good': 'LAST KNOWN GOOD, because the files are broken',
-  builtin: 'BUILT-IN DEFAULTS, because the files are broken and nothing good is stored',
+  'last-known-good': 'LAST KNOWN GOOD, because the files could not be enforced',
+  builtin: 'BUILT-IN DEFAULTS, because neither the files nor a stored configuration could be enforced',
 }
 
 /** Exit status 0 when running, 251 when running with a broken configuration, 252 when not running. */

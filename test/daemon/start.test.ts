@@ -1,5 +1,5 @@
 // What is enforced after a start, and what a person is told about it.
-import { readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { addPort, caller, portsOf, quiet, setUp, type World } from './support/set-up.ts'
@@ -106,6 +106,36 @@ t.test('a configuration that the kernel refuses at start falls back the same way
   await world.boot()
   t.match(await world.daemon.status(), { state: 'FAILED', source: 'last-known-good', problem: { diagnostics: [/line 7 failed/] } })
   t.strictSame(portsOf(world.daemon), ['8080'])
+})
+
+t.test('good files that the kernel refused at start are tried again until they are in force', async (t) => {
+  const world = await setUp(t, good, false)
+  world.kernel.failures = ['another app is holding the lock', '', 'still holding']
+  world.kernel.failures[1] = undefined as unknown as string
+  await world.boot()
+  t.match(await world.daemon.status(), { state: 'FAILED', source: 'builtin' })
+  world.clock.turn(5000)
+  await quiet(world.daemon)
+  t.match(await world.daemon.status(), { state: 'FAILED' }, 'once more in vain')
+  world.clock.turn(10_000)
+  await quiet(world.daemon)
+  t.match(await world.daemon.status(), { state: 'RUNNING', source: 'files', problem: null })
+  t.strictSame(portsOf(world.daemon), ['8080'])
+})
+
+t.test('a journal whose runtime cannot be read neither stops the start nor ends panic mode', async (t) => {
+  const world = await setUp(t, good)
+  await world.daemon.change(addPort('81'), caller)
+  await world.daemon.change({ kind: 'panic-set', on: true }, caller)
+  const path = join(world.root, 'run/runtime.jsonl')
+  const [header = '', ...lines] = readFileSync(path, 'utf8').split('\n')
+  writeFileSync(path, [JSON.stringify({ ...JSON.parse(header) as object, runtime: '{"format":9}' }), ...lines].join('\n'))
+  await world.boot()
+  t.match(await world.daemon.status(), { state: 'RUNNING', panic: true })
+  writeFileSync(path, `garbage\n${lines.join('\n')}`)
+  await world.boot()
+  t.match(await world.daemon.status(), { state: 'RUNNING', panic: true }, 'nor does a header that cannot be read')
+  t.equal(world.kernel.plan?.early.panic, true)
 })
 
 t.test('when nothing can be enforced start says why, for every attempt', async (t) => {

@@ -4,7 +4,7 @@ import { basename, join } from 'node:path'
 import { families } from '../../model/addr.ts'
 import type { Family } from '../../model/addr.ts'
 import { tables } from '../../compile/netfilter/render.ts'
-import { execOk, toolPath } from '../exec.ts'
+import { CommandError, execOk, toolPath } from '../exec.ts'
 import type { Exec } from '../exec.ts'
 
 export type Variant = 'nft' | 'legacy'
@@ -22,7 +22,10 @@ export interface Tools {
 export async function findTools(exec: Exec, forced: Variant | undefined, linked: Variant | null = null): Promise<Tools> {
   if (forced !== undefined) return toolsOf(forced, `-${forced}`)
   if (linked !== null) return toolsOf(linked, '')
-  const { stdout } = await execOk(exec, { command: 'iptables', args: ['--version'] })
+  const { stdout } = await execOk(exec, { command: 'iptables', args: ['--version'] }).catch((error: unknown) => {
+    if (error instanceof CommandError && error.exitCode === null) throw new Error(`${error.message}; nothing can be filtered without it: install the package iptables`, { cause: error })
+    throw error
+  })
   // before 1.8 there was only one and it did not say
   return toolsOf(stdout.includes('nf_tables') ? 'nft' : 'legacy', '')
 }

@@ -160,7 +160,7 @@ for (const variant of variants) {
       one.ran.length = 0
       await one.change(words('DROP'))
       t.same(one.ran.filter((command) => !/^set/.test(command)).map((command) => command.replace(/-(nft|legacy)/, '')),
-        ['iptables-save -c -t mangle', 'iptables-restore --noflush -w 5'], 'the sources of that zone are all IPv4')
+        ['iptables-save -c -t mangle', 'iptables-restore --noflush -w 30'], 'the sources of that zone are all IPv4')
       one.ran.length = 0
       await one.dataplane.settle()
       t.same(one.ran.map((command) => command.replace(/-(nft|legacy)/, '')).sort(), ['iptables-save -c -t mangle', 'set list'])
