@@ -591,8 +591,8 @@ export class Daemon implements FirewallService {
       this.timers.clear()
     })
     await this.settle()
-    this.options.journal.remove()
-    await this.options.generations.close()
+    await this.onDisk(async () => this.options.journal.remove())
+    await this.onDisk(() => this.options.generations.close())
   }
 
   private async closeTimedOpenings(): Promise<void> {
@@ -620,10 +620,19 @@ export class Daemon implements FirewallService {
   async settle(): Promise<void> {
     await this.queue.idle()
     await this.persisting
-    await this.options.generations.settle()
+    await this.onDisk(() => this.options.generations.settle())
   }
 
   // --- parts
+
+  /** A disk that fails is told, and ends nothing. */
+  private async onDisk(write: () => Promise<void>): Promise<void> {
+    try {
+      await write()
+    } catch (error) {
+      this.log.error({ error }, 'state on disk could not be written')
+    }
+  }
 
   private accepting(runtime: Runtime): Runtime {
     return this.options.acceptUnenforced === true ? { ...runtime, acceptUnenforced: true } : runtime

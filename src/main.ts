@@ -43,7 +43,7 @@ async function main(): Promise<void> {
   })
   endOnBugs(log)
   if (!(await isOnlyOne())) end(exitStatus.second, 'another derpanetd runs in this network namespace')
-  for (const folder of [options.paths.run, options.paths.state]) mkdirSync(folder, { recursive: true, mode: 0o700 })
+  for (const folder of [options.paths.run, options.paths.state]) makeFolder(folder, log)
   const dataplanes = createDataplanes(options, log)
   if (options.action === 'purge') return purge(dataplanes.all, log)
   await run(options, dataplanes, log)
@@ -210,6 +210,15 @@ async function isOnlyOne(): Promise<boolean> {
     lock.once('error', (error: NodeJS.ErrnoException) => (error.code === 'EADDRINUSE' ? resolve(false) : reject(error)))
     lock.listen('\0derpanetd', () => resolve(true))
   })
+}
+
+/** A full or read-only disk must not keep the firewall from starting; who needs the folder says what is lost without it. */
+function makeFolder(folder: string, log: Log): void {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    log.error({ folder, error: (error as Error).message }, 'folder cannot be made')
+  }
 }
 
 /** A bug must not leave a half-alive daemon: filtering stays in the kernel, systemd starts us again, the journal brings the runtime back. */

@@ -5,6 +5,7 @@ import type { Caller } from '../service.ts'
 import type { AnyField } from '../settings/field.ts'
 import type { Change } from '../model/change.ts'
 import type { AddressList, Entry, Layer, Position, Settings } from '../model/settings.ts'
+import { defaultMain } from '../model/settings.ts'
 import { mainFields } from '../settings/main.ts'
 import { zoneFields } from '../settings/zone.ts'
 import { policyFields } from '../settings/policy.ts'
@@ -144,10 +145,10 @@ function decodeEntry(table: AnyTable, stored: unknown, where: string): Entry<obj
   }
 }
 
-/** Values that equal the empty object's ("" and []) are left out: most keys of most objects are empty. */
+/** Values that equal the empty object's ("" and []) are left out: most keys of most objects are empty. Main's are all there. */
 function encodeValue(table: AnyTable, value: object): Json {
   const keys = Object.keys(table).map((key) => [key, encodeField(table[key] as AnyField, (value as Json)[key])] as const)
-  return Object.fromEntries(keys.filter(([, encoded]) => !isEmpty(encoded)))
+  return Object.fromEntries(table === mainTable ? keys : keys.filter(([, encoded]) => !isEmpty(encoded)))
 }
 
 function encodeField(field: AnyField, value: unknown): unknown {
@@ -160,6 +161,8 @@ function decodeValue(table: AnyTable, stored: unknown, where: string): object {
   onlyKeys(value, Object.keys(table), where)
   return Object.fromEntries(Object.keys(table).map((key) => {
     try {
+      // An older program did not know it: what nobody wrote has its default.
+      if (table === mainTable && value[key] === undefined) return [key, defaultMain[key as keyof typeof defaultMain]]
       return [key, decodeField(table[key] as AnyField, value[key])]
     } catch (cause) {
       throw new Error(`${where} ${key}: ${(cause as Error).message}`, { cause })

@@ -2,6 +2,7 @@
 // one can be enforced when the files are broken. Capped in count and bytes; content is shared by its hash.
 //   generations/00000041.json  one record     objects/<sha256>.json  settings     lists/<digest>.list  packed lists
 //   number                     no number above this one was ever given out
+import { createHash } from 'node:crypto'
 import { mkdir, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Caller } from '../service.ts'
@@ -54,8 +55,18 @@ export class GenerationStore {
     this.reservedUpTo = last
   }
 
-  /** Makes the folders (0700) and reads the records; unreadable ones are passed to `warn` and left out. */
+  /** Makes the folders (0700) and reads the records; what cannot be used is passed to `warn` and left out. Never rejects. */
   static async open(folder: string, warn: (text: string) => void, limits: GenerationLimits = defaultLimits): Promise<GenerationStore> {
+    try {
+      return await GenerationStore.read(folder, warn, limits)
+    } catch (error) {
+      // A disk that cannot be read or written must not keep the firewall from starting: each record() fails, and is reported.
+      warn(`stored generations cannot be used, none is kept: ${(error as Error).message}`)
+      return new GenerationStore(folder, limits, [], 0)
+    }
+  }
+
+  private static async read(folder: string, warn: (text: string) => void, limits: GenerationLimits): Promise<GenerationStore> {
     for (const name of ['generations', 'objects', 'lists']) await mkdir(join(folder, name), { recursive: true, mode: 0o700 })
     const records: GenerationRecord[] = []
     for (const name of (await readdir(join(folder, 'generations'))).sort()) {
@@ -96,7 +107,7 @@ export class GenerationStore {
   async record(settings: Settings, record: Omit<GenerationRecord, 'settings'>): Promise<GenerationRecord> {
     const complete: GenerationRecord = { ...record, settings: digestSettings(settings) }
     for (const list of settings.lists.values()) await this.writeOnce(this.listPath(list.digest), () => encodeList(list))
-    await this.writeOnce(this.objectPath(complete.settings), () => encodeSettings(settings))
+    await this.writeOnce(this.objectPath(complete.settings), () => withChecksum(encodeSettings(settings)))
     await writeAtomic(this.recordPath(complete.number), `${JSON.stringify(complete)}\n`)
     this.records = [...this.records.filter(({ number }) => number !== complete.number), complete].sort((a, b) => a.number - b.number)
     await this.evict()
@@ -120,7 +131,8 @@ export class GenerationStore {
   async load(record: GenerationRecord): Promise<Settings> {
     const bytes = await readIfThere(this.objectPath(record.settings))
     if (bytes === null) throw new Error('its settings are missing')
-    const text = bytes.toString('utf8')
+    const { text, isWhole } = checkedText(bytes.toString('utf8'))
+    if (isWhole === false) throw new Error('its settings are damaged')
     const lists = new Map<string, AddressList>()
     for (const { name, digest: listDigest } of listReferences(text)) {
       const list = await readIfThere(this.listPath(listDigest))
@@ -132,7 +144,8 @@ export class GenerationStore {
       }
     }
     const settings = decodeSettings(text, lists)
-    if (digestSettings(settings) !== record.settings) throw new Error('its settings are damaged')
+    // The digest is of values as this program knows them: what an older one stored lacks keys, and is as good as it was.
+    if (isWhole === null && digestSettings(settings) !== record.settings) throw new Error('its settings are damaged')
     return settings
   }
 
@@ -185,7 +198,7 @@ export class GenerationStore {
     const text = await readIfThere(path)
     if (text === null) return []
     try {
-      return [path, ...listReferences(text.toString('utf8')).map((list) => this.listPath(list.digest))]
+      return [path, ...listReferences(checkedText(text.toString('utf8')).text).map((list) => this.listPath(list.digest))]
     } catch {
       // A damaged object names no lists; it is kept as evidence until its record is evicted.
       return [path]
@@ -203,6 +216,20 @@ export class GenerationStore {
   private listPath(hash: string): string {
     return join(this.folder, 'lists', `${hash}.list`)
   }
+}
+
+/** One line of JSON, and one with its SHA-256. */
+function withChecksum(text: string): string {
+  return `${text}\n${checksum(text)}\n`
+}
+
+function checkedText(stored: string): { readonly text: string; readonly isWhole: boolean | null } {
+  const [text = '', sum = ''] = stored.split('\n')
+  return { text, isWhole: sum === '' ? null : sum === checksum(text) }
+}
+
+function checksum(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
 }
 
 function decodeRecord(stored: unknown): GenerationRecord {

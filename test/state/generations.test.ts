@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
@@ -160,3 +161,29 @@ function edit(path: string, change: (text: string) => string): void {
   chmodSync(path, 0o600)
   writeFileSync(path, after)
 }
+
+t.test('what an older program stored, without the keys of this one, is still the last known good', async (t) => {
+  const folder = t.testdir()
+  const store = await GenerationStore.open(folder, t.fail)
+  const record = await store.record(settingsWith(['80']), { number: 1, at: new Date(0).toISOString(), by: { name: 'start' }, what: 'start' })
+  const path = join(folder, 'objects', `${record.settings}.json`)
+  const stored = JSON.parse(readFileSync(path, 'utf8').split('\n')[0]!) as { main: { value: Record<string, unknown> } }
+  delete stored.main.value['firewalldCompat']
+  delete stored.main.value['onStop']
+  delete stored.main.value['xdp']
+  const text = JSON.stringify(stored)
+  writeFileSync(path, `${text}\n${createHash('sha256').update(text).digest('hex')}\n`)
+  const found = await (await GenerationStore.open(folder, t.fail)).lastKnownGood()
+  t.equal(found?.record.number, 1)
+  t.match(found?.settings.main.value, { onStop: 'keep', xdp: 'auto', firewalldCompat: 'auto' }, 'with the defaults of what it lacks')
+})
+
+t.test('a folder that cannot be used keeps nothing, says so, and stops nobody', async (t) => {
+  const folder = join(t.testdir({ state: 'a file' }), 'state')
+  const warnings: string[] = []
+  const store = await GenerationStore.open(folder, (text) => void warnings.push(text))
+  t.match(warnings, [/stored generations cannot be used/])
+  t.equal(await store.lastKnownGood(), null)
+  t.equal(store.nextNumber(), 1)
+  await t.rejects(store.record(settingsWith(['80']), { number: 1, at: new Date(0).toISOString(), by: { name: 'start' }, what: 'start' }))
+})
