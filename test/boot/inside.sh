@@ -45,6 +45,11 @@ caps = int(sys.argv[1], 16)
 print(*[names.get(bit, "cap %d" % bit) for bit in range(64) if caps >> bit & 1])' "$(sed -n 's/^CapEff:\t//p' /proc/$pid/status)")"
 is 'and no others are in reach' "$(sed -n 's/^CapEff:\t//p' /proc/$pid/status)" "$(sed -n 's/^CapBnd:\t//p' /proc/$pid/status)"
 is 'no new privileges' 1 "$(sed -n 's/^NoNewPrivs:\t//p' /proc/$pid/status)"
+in_unit() { nsenter --mount --target "$pid" setpriv --reuid derpanet --regid derpanet --clear-groups --inh-caps +net_admin --ambient-caps +net_admin sh -c "$1" 2>&1; }
+is 'it may switch forwarding on' 1 "$(in_unit 'echo 1 >/proc/sys/net/ipv4/ip_forward; cat /proc/sys/net/ipv4/ip_forward')"
+like 'and nothing else in /proc/sys' 'Read-only' "$(in_unit 'echo 1 >/proc/sys/kernel/sysrq')"
+like 'nor write where it is not at home' 'Read-only|ermission denied' "$(in_unit 'echo >/etc/derpanet-test; echo >/usr/lib/derpanet/x; echo >/run/x')"
+echo 0 >/proc/sys/net/ipv4/ip_forward
 for one in derpanetd derpanet-early; do
     exposure=$(systemd-analyze security --no-pager $one | sed -n 's/.*exposure level for .*: \([0-9.]*\) .*/\1/p')
     figure "exposure of $one.service: $exposure"
