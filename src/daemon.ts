@@ -93,6 +93,12 @@ export class Daemon implements FirewallService {
   private permanentSettings: Settings = builtinSettings
   private problem: ConfigurationProblem | null = null
   private warnings: readonly string[] = []
+  /** Of the files that were loaded last without a mistake. */
+  private fileWarnings: readonly string[] = []
+  /** From the edges, by subject. */
+  private readonly notices = new Map<string, string>()
+  /** The next reload takes lists that became empty or changed a lot. */
+  private forceLists = false
   private pending: ServiceStatus['pending'] = { changed: false, problem: null }
   /** Unbans that overtook a waiting reload: done again after it, as if they had waited. */
   private overtook: Change[] = []
@@ -133,7 +139,16 @@ export class Daemon implements FirewallService {
       dataplanes: await this.enforcer.status(),
       pending: this.pending,
       problem: this.problem,
-      warnings: this.options.acceptUnenforced === true ? [acceptsUnenforced, ...this.warnings] : this.warnings,
+      warnings: [...(this.options.acceptUnenforced === true ? [acceptsUnenforced] : []), ...this.notices.values(), ...this.fileWarnings, ...this.warnings],
+    }
+  }
+
+  /** What an edge wants a person to know, in status and once in the log; null takes it back. */
+  notice(subject: string, text: string | null): void {
+    if (text === null) this.notices.delete(subject)
+    else {
+      if (this.notices.get(subject) !== text) this.log.warn({ subject }, text)
+      this.notices.set(subject, text)
     }
   }
 
@@ -198,6 +213,7 @@ export class Daemon implements FirewallService {
     const mistakes = this.judge(files)
     if (mistakes === null && files.settings !== null) {
       facts['files'] = 'good'
+      this.fileWarnings = warningsIn(files.diagnostics)
       yield { source: 'files', settings: files.settings, record: null }
     } else if (mistakes !== null) {
       facts['files'] = `${mistakes.lines.length} mistakes`
@@ -375,18 +391,22 @@ export class Daemon implements FirewallService {
 
   // --- reload
 
-  reload(caller: Caller): Promise<void> {
+  reload(caller: Caller, options: { readonly forceLists?: boolean } = {}): Promise<void> {
+    this.forceLists ||= options.forceLists === true
     return this.queue.addReload(() => this.reloadAlone(caller))
   }
 
   private async reloadAlone(caller: Caller): Promise<void> {
+    // Waiting reloads are done as one: then it is forced for all of them.
+    const { forceLists } = this
+    this.forceLists = false
     const overtook = this.overtook
     this.overtook = []
     const before = this.requireRunning()
     const started = this.options.clock.monotonicMs()
     this.options.tell?.('reloading', 'reading the configuration')
     try {
-      const loaded = await this.options.files.load(this.permanentSettings)
+      const loaded = await this.options.files.load(this.permanentSettings, forceLists ? { forceLists } : {})
       this.logWarnings(loaded.diagnostics)
       const settings = this.requireGood(loaded)
       const fresh = this.runtimeOf(settings, before.runtime.panic)
@@ -394,6 +414,7 @@ export class Daemon implements FirewallService {
       const runtime = overtook.reduce(removeIfStill, kept)
       const summary = await this.enforceOrNote(runtime)
       this.commitReload(settings, runtime, before, caller)
+      this.fileWarnings = warningsIn(loaded.diagnostics)
       this.log.info({ generation: this.requireRunning().generation, by: describeCaller(caller), elapsedMs: this.options.clock.monotonicMs() - started, summary }, 'configuration is reloaded')
       this.emit({ kind: 'reloaded' })
     } finally {

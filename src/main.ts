@@ -2,7 +2,7 @@
 import { packMemory } from './frugal.ts'
 import { existsSync, mkdirSync, readFileSync, realpathSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { Daemon } from './daemon.ts'
 import { BootWriter } from './daemon/boot.ts'
 import { systemClock } from './daemon/clock.ts'
@@ -12,6 +12,7 @@ import { createNativeStore } from './config/store/native.ts'
 import { watchFolders } from './config/watch.ts'
 import { installedFace } from './dbus/installed-face.ts'
 import { hostAddresses } from './host/addresses.ts'
+import { unreadFirewalldFiles, unreadFirewalldText } from './host/firewalld-files.ts'
 import { watchLinks } from './host/links.ts'
 import { createExec, type Exec } from './kernel/exec.ts'
 import { createNetfilter } from './kernel/netfilter/netfilter.ts'
@@ -110,6 +111,12 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
   boot.linksChanged()
   followLinks(daemon, dataplanes.xdp, boot, log)
   await daemon.settle()
+  if (options.firewalldTree === null) {
+    const folder = join(dirname(paths.etc), 'firewalld')
+    const look = (): void => daemon.notice('firewalld', unreadFirewalldText(folder, unreadFirewalldFiles(folder)))
+    look()
+    daemon.subscribe(({ kind }) => { if (kind === 'reloaded') look() })
+  }
   setTimeout(packMemory, packAfterMs).unref()
 }
 
@@ -137,6 +144,8 @@ async function serveBus(daemon: Daemon, startBus: StartBus, options: CommandLine
   try {
     const server = await startBus({
       service: daemon, compat: daemon.runtime().settings.main.value.firewalldCompat, log,
+      onMissing: (names) => daemon.notice('bus', names.length === 0 ? null
+        : `${names.join(' and ')} on the bus belongs to another program: is firewalld running too? Two firewalls filter now, and its clients speak to the other one (systemctl disable --now firewalld)`),
       ...(options.busAddress === null ? {} : { address: options.busAddress }), ...(inForce === undefined ? {} : { inForce }),
     })
     void server.ended.then(async (reason) => {

@@ -39,7 +39,7 @@ export interface ServiceStatus {
   readonly pending: { readonly changed: boolean; readonly problem: ConfigurationProblem | null }
   /** What is wrong with the configuration that is not enforced for that reason. */
   readonly problem: ConfigurationProblem | null
-  /** What is in force but works less than it says: `helper ftp not enforced yet`. One line each. */
+  /** What is in force but works less than it says (`helper ftp not enforced yet`), and what a person should look at. One line each. */
   readonly warnings?: readonly string[]
 }
 
@@ -78,8 +78,11 @@ export interface FirewallService {
   adoptFiles(caller: Caller): Promise<void>
   /** One call of iptables, ip6tables or ebtables that is not remembered; its output. Rejects with COMMAND_FAILED, INVALID_PASSTHROUGH, INVALID_IPV. */
   passthrough(ipv: string, args: readonly string[], caller: Caller): Promise<string>
-  /** Re-reads the files. Rejects with DerpanetError carrying the first mistake; the old rules stay. */
-  reload(caller: Caller): Promise<void>
+  /**
+   * Re-reads the files. Rejects with DerpanetError carrying the first mistake; the old rules stay. With `forceLists` a list that
+   * became empty or changed by more than half is taken, once.
+   */
+  reload(caller: Caller, options?: { readonly forceLists?: boolean }): Promise<void>
   /** Listener is called in commit order; returns the unsubscriber. */
   subscribe(listener: (event: ServiceEvent) => void): () => void
 }

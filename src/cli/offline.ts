@@ -4,6 +4,7 @@ import { basename, dirname, join, resolve as absolute } from 'node:path'
 import { DerpanetError, printable } from '../errors.ts'
 import { loadConfiguration } from '../config/load.ts'
 import type { Diagnostic } from '../config/diagnostic.ts'
+import { hostAddresses } from '../host/addresses.ts'
 import { resolve, type Problem } from '../model/resolve.ts'
 import type { Firewall } from '../model/firewall.ts'
 import type { Settings } from '../model/settings.ts'
@@ -30,7 +31,9 @@ export async function examine(options: GlobalOptions, path: string | undefined):
   const { etc, onlyFile } = findFolder(options, path)
   const shipped = options.libDir ?? shippedFolder(options.root ?? '', realpathSync(process.argv[1] ?? '.'))
   if (!existsSync(shipped)) throw new DerpanetError('INVALID_DIRECTORY', `${printable(shipped)}: the shipped definitions are not there (--lib-dir)`)
-  const { settings, diagnostics } = await loadConfiguration({ etc, vendor: options.vendorDir ?? `${options.root ?? ''}/usr/lib/firewalld`, shipped })
+  const { settings, diagnostics } = await loadConfiguration({ etc, vendor: options.vendorDir ?? `${options.root ?? ''}/usr/lib/firewalld`, shipped }, undefined,
+    // a list that holds an address of this host would be refused here; files below another root are another host's
+    options.root === undefined ? { hostAddresses: hostAddresses() } : {})
   if (settings === null) return { etc, onlyFile, settings, firewall: null, diagnostics }
   const { firewall, problems, warnings } = resolve({ settings, panic: false })
   const found = [...problems.map((problem) => asDiagnostic('error', problem)), ...warnings.map((problem) => asDiagnostic('warning', problem))]

@@ -51,7 +51,8 @@ export function createProgram(done: (status: number) => void): Command {
   add('status', 'state, generation, dataplanes and why, pending changes, problems').action(verb((options) => status(options)))
   add('zones [zone]', 'zones in force: bindings and what they let in').option('-a, --all', 'also zones that nothing is bound to').action(verb((options, zone) => zones(options, zone, options['all'] === true)))
   add('counters', 'packets and bytes by rule').option('-a, --all', 'also rules that never decided').action(verb((options) => counters(options, options['all'] === true)))
-  add('reload', 'read the files and enforce them; on a mistake nothing changes').action(verb((options) => reload(options)))
+  add('reload', 'read the files and enforce them; on a mistake nothing changes').option('--force-lists', 'also take lists that became empty or changed by more than half')
+    .action(verb((options) => reload(options, options['forceLists'] === true)))
   add('check [path]', 'find every mistake in a configuration folder or file; offline, without root').action(verb((options, path) => check(options, path)))
   add('plan [path]', 'what would be programmed from the files; offline, without root').action(verb((options, path) => plan(options, path)))
   return program

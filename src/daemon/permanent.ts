@@ -23,7 +23,7 @@ export interface Loaded {
 /** What the daemon needs of the files. */
 export interface PermanentFiles {
   /** `previous` lets unchanged files be shared. */
-  load(previous?: Settings): Promise<Loaded>
+  load(previous?: Settings, options?: { readonly forceLists?: boolean }): Promise<Loaded>
   /** The shipped definitions alone. */
   loadShipped(): Promise<Loaded>
   /** The settings after it. Rejects with DerpanetError, and then nothing changed. */
@@ -61,8 +61,8 @@ export function permanentFiles({ storeOf, face, loadOptions }: FilesOptions): Pe
   let current = face
   let store = storeOf(face)
   const loaded = ({ permanent, diagnostics }: PermanentLoaded): Loaded => ({ settings: permanent === null ? null : fromPermanent(permanent), diagnostics })
-  const load = async (previous?: Settings): Promise<Loaded> => {
-    const found = loaded(await store.load(previous === undefined ? undefined : toPermanent(previous), loadOptions()))
+  const load = async (previous?: Settings, options: { readonly forceLists?: boolean } = {}): Promise<Loaded> => {
+    const found = loaded(await store.load(previous === undefined ? undefined : toPermanent(previous), { ...loadOptions(), ...options }))
     const wanted = found.settings?.main.value.firewalldCompat ?? 'auto'
     const chosen = wanted === 'auto' || wanted === 'no' ? face : wanted
     if (found.settings === null || chosen === current) return found

@@ -29,6 +29,8 @@ export interface BusOptions {
   /** Which of firewalld's faces is shown; `auto` is what this host's clients know, `no` shows only our own interface. */
   readonly compat: Face | 'auto' | 'no'
   readonly log: BusLog
+  /** Called with the names we want and do not own, at first and whenever that changes. */
+  readonly onMissing?: (names: readonly string[]) => void
 }
 
 export interface BusServer {
@@ -48,7 +50,7 @@ function machineId(): string {
 }
 
 /** Rejects when the bus cannot be reached, and with whatever `inForce` rejects with. */
-export async function startBus({ service, inForce, address, compat, log }: BusOptions): Promise<BusServer> {
+export async function startBus({ service, inForce, address, compat, log, onMissing = () => undefined }: BusOptions): Promise<BusServer> {
   const face: Face = compat === 'no' ? '2.5' : compat === 'auto' ? installedFace() : compat
   const withFirewalld = compat !== 'no'
   const numbers = new ObjectNumbers()
@@ -71,8 +73,28 @@ export async function startBus({ service, inForce, address, compat, log }: BusOp
   transport.onSignal((signal) => {
     if (signal.member !== 'NameOwnerChanged' || signal.sender !== 'org.freedesktop.DBus') return
     const [name, , newOwner] = decodeBody(signal)
-    if (typeof name === 'string' && name.startsWith(':') && newOwner === '') dispatcher.forget(name)
+    if (typeof name !== 'string' || newOwner !== '') return
+    if (name.startsWith(':')) dispatcher.forget(name)
+    else if (missing.has(name)) void ask(name)
   })
+  /** Names that another program owns: taken when it leaves them. */
+  const missing = new Set<string>()
+  const names: string[] = []
+  const ask = async (name: string): Promise<void> => {
+    try {
+      if (await transport.requestName(name)) {
+        names.push(name)
+        if (missing.delete(name)) log.info({ name }, 'bus name is ours now')
+      } else if (!missing.has(name)) {
+        missing.add(name)
+        log.warn({ name }, 'bus name refused: another program owns it or the bus policy forbids it')
+      }
+    } catch (error) {
+      // the connection is gone, or the bus does not answer: `ended` tells
+      log.warn({ name, error: String(error) }, 'bus name could not be asked for')
+    }
+    onMissing([...missing])
+  }
   /** firewalld 1.3 takes changed files into the permanent configuration by itself; 2.x waits for a reload. */
   const adopt = (): void => {
     if (!withFirewalld || face === '2.5') return
@@ -98,11 +120,7 @@ export async function startBus({ service, inForce, address, compat, log }: BusOp
     const warming = warmUp(tree, context, log, { withFirewalld })
     await inForce
     numbers.renumber(service.permanent())
-    const names: string[] = []
-    for (const name of withFirewalld ? [derpanetName, firewalldName] : [derpanetName]) {
-      if (await transport.requestName(name)) names.push(name)
-      else log.warn({ name }, 'bus name refused: another program owns it or the bus policy forbids it')
-    }
+    for (const name of withFirewalld ? [derpanetName, firewalldName] : [derpanetName]) await ask(name)
     await warming
     log.info({ names: names.join(' '), face: withFirewalld ? face : 'none', unique: transport.name }, 'on the bus')
     return {

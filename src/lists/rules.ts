@@ -57,11 +57,11 @@ export function judgeList(
     return { kind: 'refuse', address, text }
   }
   if (forced || previous === undefined || previous.digest === next.digest || listSize(previous) === 0) return { kind: 'take' }
-  if (listSize(next) === 0) return { kind: 'keep-old', text: `the list is empty now, the ${listSize(previous)} entries in force stay` }
+  if (listSize(next) === 0) return { kind: 'keep-old', text: `the list is empty now, the ${listSize(previous)} entries in force stay until it is forced (derpanetctl reload --force-lists)` }
   const { removed, added } = listDifference(previous, next)
   if ((removed + added) * 2 <= Math.max(listSize(previous), listSize(next))) return { kind: 'take' }
   return {
     kind: 'keep-old',
-    text: `more than half changed (${removed} removed, ${added} added), the ${listSize(previous)} entries in force stay until it is forced`,
+    text: `more than half changed (${removed} removed, ${added} added), the ${listSize(previous)} entries in force stay until it is forced (derpanetctl reload --force-lists)`,
   }
 }

@@ -1,6 +1,7 @@
 // derpanetctl without a daemon: what it prints and how it ends, as its own process and without root.
 import { execFile } from 'node:child_process'
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { networkInterfaces } from 'node:os'
 import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
 
@@ -130,4 +131,13 @@ t.test('a folder that is not there, and a bus that is not there, are named', asy
   t.match(bus.stderr, /the system bus cannot be reached/)
   const json = await ctl(t, 'status', '--json', '--bus', 'unix:path=/nonexistent')
   t.match(JSON.parse(json.stdout), { error: { code: 'NOT_RUNNING', exitStatus: 252 } })
+})
+
+t.test('check refuses a list that holds an address of this host, as a reload would', async (t) => {
+  const { address = '' } = Object.values(networkInterfaces()).flat().find((one) => one?.internal === false && one.family === 'IPv4') ?? {}
+  if (address === '') return t.pass('this host has no address')
+  const root = folder(t, { 'derpanet.yaml': 'block: [bad]\n', 'lists/bad.list': `198.51.100.7\n${address}\n` })
+  const checked = await ctl(t, 'check', root)
+  t.equal(checked.status, 1)
+  t.match(checked.stdout, /bad\.list:2:1: INVALID_ENTRY: .*this host's own address/)
 })

@@ -175,3 +175,28 @@ t.test('a folder that is not there yet is waited for', async (t) => {
   for (let waited = 0; waited < 100 && seen.length === 0; waited++) await new Promise((resolve) => setTimeout(resolve, 10))
   t.strictSame(seen[0], [join(root, 'late')], 'what is in it is news')
 })
+
+t.test('a list that was emptied keeps its entries, status says so, and a forced reload takes it, once', async (t) => {
+  const world = await setUp(t, { 'derpanet.yaml': 'block: [bad]\n', 'lists/bad.list': '203.0.113.1\n203.0.113.2\n' })
+  const entries = (): number | undefined => world.daemon.runtime().settings.lists.get('bad')?.addrs4.length
+  world.write('lists/bad.list', '# nothing\n')
+  await world.daemon.reload(caller)
+  t.equal(entries(), 2)
+  t.match((await world.daemon.status()).warnings, [/bad\.list.*the 2 entries in force stay until it is forced \(derpanetctl reload --force-lists\)/])
+  await world.daemon.reload(caller, { forceLists: true })
+  t.equal(entries(), 0)
+  t.strictSame((await world.daemon.status()).warnings, [])
+  world.write('lists/bad.list', '203.0.113.1\n')
+  await world.daemon.reload(caller)
+  t.equal(entries(), 1)
+})
+
+t.test('what an edge has to say is in status until it is taken back, and in the log once', async (t) => {
+  const world = await setUp(t)
+  world.daemon.notice('bus', 'another firewall')
+  world.daemon.notice('bus', 'another firewall')
+  t.strictSame((await world.daemon.status()).warnings, ['another firewall'])
+  t.equal(world.log.filter(({ message }) => message === 'another firewall').length, 1)
+  world.daemon.notice('bus', null)
+  t.strictSame((await world.daemon.status()).warnings, [])
+})

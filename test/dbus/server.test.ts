@@ -395,7 +395,7 @@ t.test('our own interface has a path, a name and JSON of its own', async (t) => 
   t.strictSame(await ours('Counters'), [['list bad', 18446744073709551615n, 1n], ['zone public: service ssh', 3n, 180n]])
   t.equal(await ours('Reload'), undefined)
   const shape = nodeShape(String((await client.call({ ...derpanet, interface: 'org.freedesktop.DBus.Introspectable', member: 'Introspect', signature: '', body: [] }))[0]))
-  t.strictSame(Object.keys(shape.interfaces[derpanet.destination] ?? {}).sort(), ['method Counters', 'method Reload', 'method Status', 'method Zones', 'signal Reloaded'])
+  t.strictSame(Object.keys(shape.interfaces[derpanet.destination] ?? {}).sort(), ['method Counters', 'method Reload', 'method ReloadForcingLists', 'method Status', 'method Zones', 'signal Reloaded'])
   await t.rejects(client.call({ ...firewalld, interface: firewalldName, member: 'getDefaultZone', signature: '', body: [] }), { message: /ServiceUnknown/ }, 'firewalld is not shown')
 })
 
@@ -429,14 +429,20 @@ t.test('when the bus dies the server says so', async (t) => {
   await server.stop()
 })
 
-t.test('a name that is taken is not fatal', async (t) => {
+t.test('a name that is taken is not fatal, is told, and is ours when it is free', async (t) => {
   const bus = await startPrivateBus()
   t.teardown(bus.stop)
   const other = await bus.client()
   await other.requestName(firewalldName)
-  const server = await startBus({ service: fakeService(), address: bus.address, compat: '2.5', log: quiet })
+  const missing: string[] = []
+  const server = await startBus({ service: fakeService(), address: bus.address, compat: '2.5', log: quiet, onMissing: (names) => void missing.push(names.join(' ')) })
   t.teardown(() => server.stop())
   t.strictSame(server.names, ['org.derpanet.Derpanet1'])
+  t.equal(missing.at(-1), firewalldName, 'and is told')
+  await other.close()
+  for (let round = 0; round < 50 && missing.at(-1) !== ''; round++) await new Promise((resolve) => setTimeout(resolve, 50))
+  t.equal(missing.at(-1), '', 'and taken when its owner leaves')
+  t.strictSame(server.names, ['org.derpanet.Derpanet1', firewalldName])
 })
 
 t.test('the face is the one the installed firewall-cmd knows', (t) => {

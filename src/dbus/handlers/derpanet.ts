@@ -38,4 +38,6 @@ export const derpanetHandlers: Handlers = {
     }))
   },
   Reload: (call) => call.context.service.reload(call.caller),
+  /** Also takes lists that became empty or changed by more than half. */
+  ReloadForcingLists: (call) => call.context.service.reload(call.caller, { forceLists: true }),
 }

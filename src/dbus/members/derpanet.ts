@@ -15,6 +15,7 @@ export const derpanetInterface: InterfaceRow = {
     method('Counters', '', 'a(stt)', actions.derpanetInfo),
     method('Zones', '', 's', actions.derpanetInfo),
     method('Reload', '', '', actions.derpanetConfig),
+    method('ReloadForcingLists', '', '', actions.derpanetConfig),
     signal('Reloaded'),
   ],
 }
