@@ -4,10 +4,11 @@ import type { Firewall } from '../model/firewall.ts'
 import { essentials, failsafeRule, stageRules } from '../model/stages.ts'
 import type { Essential } from '../model/stages.ts'
 import { activeZones, compileIngress, compileZoneForward } from './dispatch.ts'
+import { hiddenIpv4Rules, invalidRules, outputChain } from './denied.ts'
 import { compileEarly, earlyInputChain, earlyOutputChain, neverBlockRules } from './early.ts'
 import type { MatchContext } from './match.ts'
 import type { Hook, Plan, PlanChain, PlanMatch, PlanRule } from './plan.ts'
-import { preroutingChains } from './prerouting.ts'
+import { helperChains, preroutingChains } from './prerouting.ts'
 import { SetRegistry } from './sets.ts'
 import { compileZoneInput, forwardChainName, inputChainName } from './zone.ts'
 
@@ -28,11 +29,13 @@ export function compile(firewall: Firewall): Plan {
   }
   addHook('early-input', earlyInputChain(firewall, sets))
   addHook('early-output', earlyOutputChain(firewall, sets))
-  const prerouting = preroutingChains(firewall, context)
-  chains.push(...prerouting.slice(0, -1))
-  addHook('prerouting', prerouting.at(-1) ?? null)
+  for (const [hook, found] of [['helpers', helperChains(firewall, context)], ['prerouting', preroutingChains(firewall, context)]] as const) {
+    chains.push(...found.slice(0, -1))
+    addHook(hook, found.at(-1) ?? null)
+  }
   addHook('input', inputChain(firewall, context))
   addHook('forward', forwardChain(firewall, context))
+  addHook('output', outputChain(firewall, context))
 
   const active = activeZones(firewall)
   for (const zone of [...firewall.zones.values()].filter(({ name }) => active.has(name))) {
@@ -56,7 +59,6 @@ function acceptStates(states: readonly ('established' | 'related')[]): PlanRule 
 }
 
 const acceptDnat: PlanRule = { id: stageRules.dnat, match: [{ kind: 'dnat' }], verdict: { kind: 'accept' } }
-const dropInvalid: PlanRule = { id: stageRules.invalid, match: [{ kind: 'state', states: ['invalid'] }], verdict: { kind: 'drop' } }
 
 /**
  * firewalld's order (established, DNAT, loopback, invalid, zones) with what no zone may stop in front of INVALID:
@@ -78,7 +80,7 @@ function inputChain(firewall: Firewall, context: MatchContext): PlanChain {
       ...failsafe,
       ...neverBlockRules(firewall, context.sets, 'source', 'accept'),
       ...essentials.map(essentialRule),
-      dropInvalid,
+      ...invalidRules(firewall, context),
       ...compileIngress(firewall, inputChainName, context),
     ],
   }
@@ -90,7 +92,8 @@ function forwardChain(firewall: Firewall, context: MatchContext): PlanChain {
     rules: [
       acceptStates(['established', 'related']),
       acceptDnat,
-      dropInvalid,
+      ...invalidRules(firewall, context),
+      ...hiddenIpv4Rules(firewall, context),
       ...compileIngress(firewall, forwardChainName, context),
     ],
   }

@@ -40,6 +40,8 @@ export function compileZoneForward(firewall: Firewall, zone: Zone, context: Matc
   const target: PlanRule = {
     id: zone.forwardRule.id, match: [], verdict: zone.forwardRule.verdict, origin: zone.forwardRule.origin,
   }
+  const log = zone.forwardLog === undefined ? [] : compileRule(zone.forwardLog, context)
+  const denied = (match: readonly PlanMatch[]): PlanRule[] => [...log.map((rule) => ({ ...rule, match: [...match, ...rule.match] })), { ...target, match }]
   const rules: PlanRule[] = (zone.forwardEffects ?? []).flatMap((rule) => compileRule(rule, context))
   if (zone.forward && zone.forwardRule.verdict.kind !== 'accept') {
     const names = roleCounter()
@@ -48,13 +50,12 @@ export function compileZoneForward(firewall: Firewall, zone: Zone, context: Matc
     for (const run of runs.slice(0, last + 1)) {
       const own = run.zone === zone.name
       for (const match of runMatches(run, 'destination', names(run.zone, 'egress'), context)) {
-        rules.push(own
-          ? { id: zoneForwardRule(zone.name), match, verdict: { kind: 'accept' }, origin: zone.origin }
-          : { ...target, match })
+        if (own) rules.push({ id: zoneForwardRule(zone.name), match, verdict: { kind: 'accept' }, origin: zone.origin })
+        else rules.push(...denied(match))
       }
     }
   }
-  if (rules.at(-1)?.match.length !== 0 || rules.at(-1)?.verdict !== target.verdict) rules.push(target)
+  if (rules.at(-1)?.match.length !== 0 || rules.at(-1)?.verdict !== target.verdict) rules.push(...denied([]))
   return { name: forwardChainName(zone.name), rules }
 }
 

@@ -66,6 +66,8 @@ export type PlanMatch =
   | { readonly kind: 'packet-type'; readonly type: PacketType }
   /** The packets that announce a segment size: SYN, of both sides. */
   | { readonly kind: 'tcp-syn' }
+  /** No way back to the sender by the interface the packet came from; `loose`: by any. */
+  | { readonly kind: 'no-way-back'; readonly loose: boolean }
 
 export type PlanVerdict =
   | { readonly kind: 'accept' }
@@ -94,10 +96,10 @@ export interface PlanChain {
 }
 
 /**
- * early-* see every packet before connection tracking; prerouting sees what arrives after it and before routing; input,
+ * early-* see every packet before connection tracking, and then helpers what arrives; prerouting sees what arrives after it and before routing; input,
  * forward and output judge after it and before foreign filters.
  */
-export type Hook = 'early-input' | 'early-output' | 'prerouting' | 'input' | 'forward' | 'output'
+export type Hook = 'early-input' | 'early-output' | 'helpers' | 'prerouting' | 'input' | 'forward' | 'output'
 
 /** What is decided before anything else, in XDP where it is attached: DATAPLANE.md §2.3 rows 1–5 and the allow class. */
 export interface EarlyPlan {

@@ -40,6 +40,7 @@ export function formatVerdict(verdict: PlanVerdict): string {
     case 'nflog': return `nflog group ${verdict.group} ${JSON.stringify(verdict.prefix)}${verdict.threshold === null ? '' : ` threshold ${verdict.threshold}`}`
     case 'audit': return `audit ${verdict.decision}`
     case 'mark': return `mark 0x${verdict.value.toString(16)}/0x${verdict.mask.toString(16)}`
+    case 'helper': return `helper ${verdict.name}`
     case 'tcp-mss': return `tcp segments ${verdict.bytes === null ? 'as the path takes them' : `of at most ${verdict.bytes}`}`
     default:
       return unreachable(verdict)
@@ -68,6 +69,7 @@ export function formatMatch(match: PlanMatch): string {
     case 'limit': return `at most ${match.limit.count}/${match.limit.unit}${match.limit.burst === null ? '' : ` after ${match.limit.burst}`}`
     case 'packet-type': return match.type
     case 'tcp-syn': return 'tcp syn'
+    case 'no-way-back': return `no way back${match.loose ? ' by any interface' : ''}`
     default: return unreachable(match)
   }
 }

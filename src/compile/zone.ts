@@ -17,6 +17,10 @@ export function marksChainName(zone: string): string {
   return `zone:${zone}:marks`
 }
 
+export function helpersChainName(zone: string): string {
+  return `zone:${zone}:helpers`
+}
+
 interface CompiledZone {
   readonly chain: PlanChain
   readonly sets: readonly PlanSet[]

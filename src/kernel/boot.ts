@@ -9,6 +9,7 @@ import { formatRestore } from '../compile/netfilter/restore.ts'
 import { assignSlots, imageSteps } from '../compile/xdp/image.ts'
 import type { XdpImage } from '../compile/xdp/image.ts'
 import { layout, records } from '../compile/xdp/layout.ts'
+import { withoutHelpers } from '../compile/helpers.ts'
 import { diff } from '../diff/diff.ts'
 import type { ChangeSet } from '../diff/diff.ts'
 import { nothingObserved } from '../diff/observed.ts'
@@ -55,7 +56,8 @@ export interface BootImage {
 
 /** Equal plans and facts give equal text. */
 export function bootContent(plan: Plan, { generation, variant, xdp }: BootFacts): BootContent {
-  const changes = diff(plan, nothingObserved, null)
+  // the kernel of the next boot is not known: a helper that it lacks must not cost the whole ruleset, and the daemon adds them
+  const changes = diff(withoutHelpers(plan, () => true), nothingObserved, null)
   const blobs = new Map<string, BootBlob>()
   const section = (name: string, lines: readonly string[]): string[] => [`${name} ${lines.length}`, ...lines]
   const rules = (family: Family): readonly string[] => formatRestore(changes.tables[family]).split('\n').filter((line) => line !== '')

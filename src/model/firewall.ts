@@ -71,6 +71,8 @@ export type Effect =
   | { readonly kind: 'mark'; readonly value: number; readonly mask: number }
   /** The largest segment that a connection may announce; null = what the path takes. Concerns TCP's SYNs alone. */
   | { readonly kind: 'tcp-mss'; readonly bytes: number | null }
+  /** Connections that it announces are related. `name` as the kernel calls it. */
+  | { readonly kind: 'helper'; readonly name: string }
 
 export type PacketType = 'unicast' | 'broadcast' | 'multicast'
 
@@ -124,6 +126,10 @@ export interface Zone {
   readonly forwardEffects?: readonly Rule[]
   /** Marks that packets from this zone get, known connections or not, before anything is decided. Absent = none. */
   readonly marks?: readonly Rule[]
+  /** Connection helpers for packets from this zone, asked before connection tracking. Absent = none. */
+  readonly helpers?: readonly Rule[]
+  /** What is written down where {@link forwardRule} denies. Absent = nothing. */
+  readonly forwardLog?: Rule
   readonly origin: Origin
 }
 
@@ -166,6 +172,10 @@ export interface Firewall {
   readonly failsafePorts: readonly PortMatch[]
   readonly panic: boolean
   readonly logDenied: LogDenied
+  /** IPv6 packets whose sender has no way back: by the interface they came from (strict), by any (loose). Absent = off. */
+  readonly reversePath?: 'strict' | 'loose' | 'off'
+  /** IPv6 destinations that hide an IPv4 address which does not belong into the Internet are rejected (RFC 3964). */
+  readonly rejectHiddenIpv4?: boolean
   /** Where XDP may go; decides no packet. Absent = auto everywhere. */
   readonly xdp?: { readonly mode: XdpMode; readonly interfaces: Readonly<Record<string, XdpMode>> }
 }

@@ -9,7 +9,7 @@ import { fitsAddress, fitsMatch, inRange } from './oracle/match.ts'
 import type { ConnectionState, Judgement, Packet, Stage } from './packet.ts'
 import { protocolNumbers } from './port.ts'
 import type { Origin } from './settings.ts'
-import { blockListRule, essentials, failsafeRule, neverBlockRule, stageRules, zoneForwardRule } from './stages.ts'
+import { blockListRule, essentials, failsafeRule, hiddenIpv4, neverBlockRule, reversePathExempt, stageRules, zoneForwardRule } from './stages.ts'
 import type { Essential } from './stages.ts'
 
 const accept: Verdict = { kind: 'accept' }
@@ -29,12 +29,27 @@ function written(verdict: Verdict, stage: Stage, rule: string, origin: Origin): 
  * `packet.destination` of direction `in` is an address of this host, whatever it is.
  */
 export function judge(firewall: Firewall, packet: Packet, state: ConnectionState): Judgement {
-  if (packet.direction === 'out') return judgeOutput(firewall, packet)
+  if (packet.direction === 'out') return judgeOutput(firewall, packet, state)
   const early = judgeEarly(firewall, packet)
   if (early !== null) return early
   const marked = { ...packet, mark: markOf(firewall, packet) }
-  const judgement = packet.direction === 'in' ? judgeInput(firewall, marked, state) : judgeForward(firewall, marked, state)
+  const judgement = judgeWayBack(firewall, packet) ?? (packet.direction === 'in' ? judgeInput(firewall, marked, state) : judgeForward(firewall, marked, state))
   return marked.mark === (packet.mark ?? 0) ? judgement : { ...judgement, mark: marked.mark }
+}
+
+/** null = the sender can be answered, or nobody asks. */
+function judgeWayBack({ reversePath = 'off', ...firewall }: Firewall, packet: Packet): Judgement | null {
+  const { wayBack = 'same' } = packet
+  const isFine = reversePath === 'off' || wayBack === 'same' || (reversePath === 'loose' && wayBack === 'other')
+  if (isFine || packet.family !== 'ipv6' || packet.inInterface === 'lo') return null
+  if (failsafeOf(firewall, packet) !== null || neverBlockOf(firewall, packet, 'source') !== null) return null
+  if (packet.protocol === 58 && reversePathExempt.includes(packet.icmpType ?? -1)) return null
+  return builtin(drop, 'route', stageRules.reversePath, 'no way back to the sender')
+}
+
+function hidesIpv4({ rejectHiddenIpv4 = false }: Firewall, packet: Packet): Judgement | null {
+  if (!rejectHiddenIpv4 || !hiddenIpv4.some((prefix) => prefixHasAddr(prefix, packet.family, packet.destination))) return null
+  return builtin({ kind: 'reject', type: 'addr-unreachable' }, 'route', stageRules.hiddenIpv4, 'an IPv6 address that hides an IPv4 address')
 }
 
 /** The mark of a packet once its zone's marks were set. Known connections get them too, packet by packet. */
@@ -73,6 +88,8 @@ function judgeInput(firewall: Firewall, packet: Packet, state: ConnectionState):
 function judgeForward(firewall: Firewall, packet: Packet, state: ConnectionState): Judgement {
   if (state === 'established' || state === 'related') return connection()
   if (state === 'invalid') return invalid()
+  const hidden = hidesIpv4(firewall, packet)
+  if (hidden !== null) return hidden
   const zone = zoneOf(firewall, packet)
   if (zone.forwardRule.verdict.kind !== 'accept' && zone.forward && leavesBy(firewall, packet) === zone.name) {
     return { ...written(accept, 'forward', zoneForwardRule(zone.name), zone.origin), zone: zone.name }
@@ -80,13 +97,15 @@ function judgeForward(firewall: Firewall, packet: Packet, state: ConnectionState
   return inZone(zone.name, 'forward', zone.forwardRule)
 }
 
-/** Nothing judges what this host sends, but panic. */
-function judgeOutput(firewall: Firewall, packet: Packet): Judgement {
-  if (!firewall.panic) return builtin(accept, 'output', 'output', 'packets of this host')
+/** Nothing judges what this host sends, but panic and RFC 3964. */
+function judgeOutput(firewall: Firewall, packet: Packet, state: ConnectionState): Judgement {
+  const known = state === 'established' || state === 'related' || packet.outInterface === 'lo'
+  const hidden = known ? null : hidesIpv4(firewall, packet)
+  if (!firewall.panic) return hidden ?? builtin(accept, 'output', 'output', 'packets of this host')
   const answers = ({ protocol, ports }: PortMatch): boolean => protocolNumbers[protocol] === packet.protocol && inRange(ports, packet.sourcePort)
   const port = firewall.failsafePorts.find(answers)
-  if (port !== undefined) return written(accept, 'failsafe', failsafeRule(port), port.origin)
-  return neverBlockOf(firewall, packet, 'destination') ?? builtin(drop, 'panic', stageRules.panic, 'panic mode')
+  const passes = port === undefined ? neverBlockOf(firewall, packet, 'destination') : written(accept, 'failsafe', failsafeRule(port), port.origin)
+  return (passes !== null ? hidden ?? passes : null) ?? builtin(drop, 'panic', stageRules.panic, 'panic mode')
 }
 
 function connection(): Judgement {

@@ -25,12 +25,15 @@ export interface Packet {
   readonly outInterface?: string
   /** Lower-case colon text. */
   readonly sourceMac?: string
+  /** Which way an answer would go: out of the interface it came from (also when absent), out of another, or nowhere. */
+  readonly wayBack?: 'same' | 'other' | 'none'
   /** The mark it arrives with, unsigned 32 bits. Absent = 0. */
   readonly mark?: number
 }
 
 /** Where a verdict is given. `output`: nothing judges what this host sends. */
-export type Stage = 'failsafe' | 'never-block' | 'panic' | 'block-list' | 'connection' | 'loopback' | 'essential' | 'zone' | 'forward' | 'output'
+/** `route` = the reverse path and RFC 3964. */
+export type Stage = 'failsafe' | 'never-block' | 'panic' | 'block-list' | 'connection' | 'loopback' | 'essential' | 'route' | 'zone' | 'forward' | 'output'
 
 export interface Judgement {
   readonly verdict: Verdict

@@ -45,7 +45,7 @@ export function resolve(runtime: Runtime): Resolved {
   reportTimedSets(active, settings, problems)
   reportPolicies(settings, new Set(active.map(({ zone }) => zone.name)), problems)
   reportDirect(settings, problems)
-  if (main.logDenied !== 'off') problems.notEnforced(`log-denied: ${main.logDenied}`, mainOrigin(settings.main, 'logDenied', main.logDenied))
+  const reversePath = reversePathOf(settings.main, problems)
 
   const firewall: Firewall = {
     defaultZone: main.defaultZone,
@@ -58,6 +58,8 @@ export function resolve(runtime: Runtime): Resolved {
     failsafePorts: failsafePorts(settings.main, problems),
     panic,
     logDenied: main.logDenied,
+    reversePath,
+    rejectHiddenIpv4: isYes(main.firewalld['RFC3964_IPv4'] ?? 'yes'),
     xdp: { mode: main.xdp, interfaces: main.xdpInterfaces },
   }
   const isAccepted = (problem: Problem): boolean => runtime.acceptUnenforced === true && problem.unenforced === true
@@ -106,6 +108,24 @@ function reportTimedSets(active: readonly ResolvedZone[], settings: Settings, pr
 
 function mainOrigin(main: Entry<MainSettings>, key: string, item: string, list = false): ReturnType<typeof originOf> {
   return originOf(main, `${key}: ${item}`, key, ...(list ? [item] as const : []))
+}
+
+/** firewalld on iptables knows no filter for forwarded packets alone and refuses to start with one. */
+function reversePathOf(main: Entry<MainSettings>, problems: Problems): 'strict' | 'loose' | 'off' {
+  const word = main.value.firewalld['IPv6_rpfilter'] ?? 'strict'
+  switch (word.toLowerCase()) {
+    case 'loose': return 'loose'
+    case 'strict': return 'strict'
+    case 'strict-forward':
+    case 'loose-forward':
+      problems.add('INVALID_VALUE', `IPv6_rpfilter=${word} cannot be had with iptables`, originOf(main, 'IPv6_rpfilter', 'firewalld', 'IPv6_rpfilter'))
+      return 'off'
+    default: return isYes(word) ? 'strict' : 'off'
+  }
+}
+
+function isYes(word: string): boolean {
+  return /^(yes|true)$/i.test(word)
 }
 
 function blockLists(settings: Settings, problems: Problems): readonly AddressList[] {

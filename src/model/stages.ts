@@ -12,6 +12,8 @@ export const stageRules = {
   dnat: 'connection/dnat',
   invalid: 'connection/invalid',
   loopback: 'loopback',
+  reversePath: 'reverse-path',
+  hiddenIpv4: 'rfc3964',
 } as const
 
 export function failsafeRule(port: PortMatch): string {
@@ -30,6 +32,20 @@ export function blockListRule(list: string): string {
 export function zoneForwardRule(zone: string): string {
   return `zone/${zone}/forward`
 }
+
+/** Neighbour and router discovery, which the reverse path filter must not ask about: kernels had no answer for them. */
+export const reversePathExempt: readonly number[] = [134, 135]
+
+/**
+ * RFC 3964: IPv4-compatible and -mapped addresses, and 6to4 ones of 0.0.0.0/8, 10.0.0.0/8, 127.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16,
+ * 169.254.0.0/16 and of everything from 224.0.0.0 on.
+ */
+export const hiddenIpv4: readonly Prefix[] = [
+  { family: 'ipv6', addr: 0n, length: 96 },
+  { family: 'ipv6', addr: 0xffffn << 32n, length: 96 },
+  ...([[0x00, 24], [0x0a00_0000, 24], [0x7f00_0000, 24], [0xac10_0000, 28], [0xc0a8_0000, 32], [0xa9fe_0000, 32], [0xe000_0000, 19]] as const)
+    .map(([addr, length]): Prefix => ({ family: 'ipv6', addr: (0x2002n << 112n) | (BigInt(addr) << 80n), length })),
+]
 
 export interface Essential {
   readonly id: string

@@ -67,7 +67,7 @@ export const mainFields: FieldTable<MainSettings> = {
   }),
   firewalld: dict({
     yaml: 'firewalld', runtime: 'no', keys: storedConfKeys, code: 'INVALID_OPTION', example: '{FirewallBackend: iptables}',
-    doc: 'Keys of firewalld.conf that clients of firewalld read and write. They are kept and have no effect.',
+    doc: 'Keys of firewalld.conf that clients of firewalld read and write. IPv6_rpfilter (strict, loose or no) and RFC3964_IPv4 (yes or no) do what they say; a reload here never lets a packet slip or waits, so ReloadPolicy has nothing to decide, and the others are kept for their readers.',
     parse: (name, value) => {
       if (!/^[\x20-\x7e]{1,200}$/.test(value)) throw new DerpanetError('INVALID_VALUE', `${printable(name)}: '${printable(value)}'`)
       return value

@@ -153,7 +153,8 @@ t.test('what is not enforced yet is refused by name, but only where it is in for
     'masquerade', 'forward-port 80/tcp:8080', 'masquerade in a rich rule', 'log beside tcp-mss-clamp in a rich rule',
     'a log prefix of more than 29 characters in a rich rule',
   ].map((what) => `COMMAND_FAILED: ${what} is not enforced yet`))
-  t.same(problemsOf(withMain(shipped, { logDenied: 'all' })), ['COMMAND_FAILED: log-denied: all is not enforced yet'])
+  t.same(problemsOf(withMain(shipped, { logDenied: 'all' })), [])
+  t.same(problemsOf(withMain(shipped, { firewalld: { IPv6_rpfilter: 'loose-forward' } })), ['INVALID_VALUE: IPv6_rpfilter=loose-forward cannot be had with iptables'])
   t.same(problemsOf(withMain(shipped, { defaultZone: 'external' })), ['COMMAND_FAILED: masquerade is not enforced yet'])
   t.same(problemsOf(withIpSets(withZones(shipped, { dmz: { sources: ['ipset:t'] } }), { t: { type: 'hash:ip', options: { timeout: '5' } } })),
     ['COMMAND_FAILED: option timeout of ipset t is not enforced yet'])
@@ -170,10 +171,14 @@ t.test('a policy that is in force and decides something is refused by name', (t)
   t.end()
 })
 
-t.test('helpers of a service in use are a warning, its ports are open', (t) => {
+t.test('a service in use brings its helpers, where they listen', (t) => {
   const { firewall, warnings } = resolve(running(withZones(shipped, { home: { interfaces: ['eth0'] } })))
-  t.not(firewall, null)
-  t.same(warnings.map(({ detail }) => detail), ['helper netbios-ns of service samba-client is not enforced yet'])
+  t.same(firewall?.zones.get('home')?.helpers?.map(({ id, match, verdict }) => ({ id, match, verdict })), [{
+    id: 'zone/home/services=samba-client#helper/netbios-ns@udp/137',
+    match: { family: 'ipv4', protocol: { kind: 'port', protocol: 'udp', ports: { first: 137, last: 137 } } },
+    verdict: { kind: 'helper', name: 'netbios-ns' },
+  }])
+  t.same(warnings, [])
   t.end()
 })
 

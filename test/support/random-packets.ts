@@ -30,7 +30,7 @@ export function randomPackets(random: Random, settings: Settings, count: number)
   const ports = portsOf(settings)
   let marker = 0
   for (let tries = 0; cases.length < count && tries < count * 20; tries++) {
-    const packet = randomPacket(random, ports)
+    const packet = withWayBack(randomPacket(random, ports))
     const flow = flowOf(packet)
     if (flows.has(flow)) continue
     flows.add(flow)
@@ -82,6 +82,12 @@ function randomPacket(random: Random, ports: readonly number[]): Packet {
   const outInterface = random.pick(interfaces)
   const destination = addrOf(random.pick(world.beyond[family][outInterface]))
   return destination === base.source ? randomPacket(random, ports) : { ...base, destination, outInterface }
+}
+
+/** Every address has a way back by one of the two interfaces. */
+function withWayBack(packet: Packet): Packet {
+  if (packet.inInterface === undefined || packet.source >> 118n === 0x3fan) return packet
+  return { ...packet, wayBack: routeOf(packet.family, packet.source) === packet.inInterface ? 'same' : 'other' }
 }
 
 function icmpType(random: Random, family: Family, direction: Packet['direction']): number {

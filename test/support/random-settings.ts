@@ -28,7 +28,7 @@ export const world = {
   /** Where forwarded packets go, by outgoing interface. */
   beyond: {
     ipv4: { ext0: ['192.0.2.2', '203.0.113.5', '203.0.113.200'], int0: ['198.51.100.2', '198.51.100.7'] },
-    ipv6: { ext0: ['2001:db8:1::2', '2001:db8:f::1', '2001:db8:f:8000::1'], int0: ['2001:db8:2::2', '2001:db8:2::7'] },
+    ipv6: { ext0: ['2001:db8:1::2', '2001:db8:f::1', '2001:db8:f:8000::1', '2002:c0a8:101::1', '2002:c0a9:101::1'], int0: ['2001:db8:2::2', '2001:db8:2::7'] },
   },
   macs: ['02:00:5e:00:01:02', '02:00:5e:00:02:02', '02:00:5e:00:aa:01', '02:00:5e:00:aa:02'],
   ports: [22, 53, 80, 81, 443, 546, 1000, 1001, 1999, 2000, 5000, 65535],
@@ -92,6 +92,11 @@ export function randomConfiguration(random: Random, options: GeneratorOptions = 
     block,
     neverBlock: random.chance(0.4) ? random.some([...bothFamilies(world.sources), '203.0.113.64/26', '2001:db8:f::/112'], 3).map(canonicalPrefix) : [],
     failsafePorts: random.chance(0.3) ? random.some(allPorts(random), 2) : [],
+    logDenied: random.chance(0.2) ? random.pick(['all', 'unicast', 'broadcast', 'multicast']) : 'off',
+    firewalld: {
+      ...(random.chance(0.4) ? { IPv6_rpfilter: random.pick(['no', 'loose', 'yes']) } : {}),
+      ...(random.chance(0.3) ? { RFC3964_IPv4: 'no' } : {}),
+    },
   }
   return {
     runtime: {

@@ -41,7 +41,7 @@ function expectations(firewall: Firewall, cases: readonly PacketCase[], judgeWit
     const state = connectionState(one, passed)
     const { verdict, stage, rule, mark = 0 } = judgeWith(firewall, one.packet, state)
     const answer = verdict.kind === 'reject' ? rejectAnswers[one.packet.family][verdict.type] ?? `no ${verdict.type} in ${one.packet.family}` : ''
-    const seen = verdict.kind === 'accept' ? acceptedWith(mark) : verdict.kind === 'drop' ? 'drop' : answer === 'rst' || canBeAnswered(one.packet) ? `reject ${answer}` : 'drop'
+    const seen = verdict.kind === 'accept' ? acceptedWith(mark) : verdict.kind === 'drop' || one.packet.direction === 'out' ? 'drop' : answer === 'rst' || canBeAnswered(one.packet) ? `reject ${answer}` : 'drop'
     expected.set(one.marker, { seen, stage: `${stage}, ${rule}, ${state}` })
   }
   return expected
@@ -184,9 +184,9 @@ const wrongOracles: Readonly<Record<string, Judge>> = {
   }), packet, state),
   'takes established for new': (firewall, packet, state) => judge(firewall, packet, state === 'established' || state === 'related' ? 'new' : state),
   'takes invalid for new': (firewall, packet, state) => judge(firewall, packet, state === 'invalid' ? 'new' : state),
+  'forgets the way back': (firewall, packet, state) => judge({ ...firewall, reversePath: 'off' }, packet, state),
+  'forgets RFC 3964': (firewall, packet, state) => judge({ ...firewall, rejectHiddenIpv4: false }, packet, state),
   'forgets marks': (firewall, packet, state) => judge(mapZones(firewall, (zone) => ({ ...zone, marks: [] })), packet, state),
-  'sets the whole mark': (firewall, packet, state) => judge(mapZones(firewall, (zone) => ({ ...zone, marks: (zone.marks ?? []).map((rule) =>
-    rule.verdict.kind === 'mark' ? { ...rule, verdict: { ...rule.verdict, mask: 0xffff_ffff } } : rule) })), packet, state),
   'ignores user ipsets': (firewall, packet, state) =>
     judge({ ...firewall, ipsets: new Map([...firewall.ipsets].map(([name, set]) => [name, { ...set, entries: [] }])) }, packet, state),
 }

@@ -57,6 +57,7 @@ interface HookPlace {
 const hookPlaces: Readonly<Record<Hook, HookPlace>> = {
   'early-input': { table: 'raw', chain: 'PREROUTING', entry: 'EARLY_IN' },
   'early-output': { table: 'raw', chain: 'OUTPUT', entry: 'EARLY_OUT' },
+  helpers: { table: 'raw', chain: 'PREROUTING', entry: 'HELPERS' },
   prerouting: { table: 'mangle', chain: 'PREROUTING', entry: 'PREROUTING' },
   input: { table: 'mangle', chain: 'INPUT', entry: 'INPUT' },
   forward: { table: 'mangle', chain: 'FORWARD', entry: 'FORWARD' },
@@ -67,7 +68,10 @@ const markMatch = `-m mark --mark 0x${rejectMark.toString(16)}/0x${rejectMarkMas
 
 /** `setNameOf` gives the kernel's name of a role's set. Equal plans and names give equal text. */
 export function renderFamily(plan: Plan, family: Family, setNameOf: (role: string) => string): RenderedFamily {
-  const hooks = plan.hooks.map(({ hook, chain }) => ({ ...hookPlaces[hook], target: chain }))
+  // a hook that says nothing of this family costs its packets nothing
+  const concerns = ({ match }: PlanRule): boolean => match.every((one) => one.kind !== 'family' || one.family === family)
+  const speaking = new Set(plan.chains.filter(({ rules }) => rules.some(concerns)).map(({ name }) => name))
+  const hooks = plan.hooks.filter(({ chain }) => speaking.has(chain)).map(({ hook, chain }) => ({ ...hookPlaces[hook], target: chain }))
   // nothing is rejected before routing
   const judged = hooks.filter(({ table, chain }) => table === 'mangle' && chain !== 'PREROUTING').map(({ chain }) => chain)
   const writer = new ChainWriter(plan, family, setNameOf)
@@ -220,7 +224,7 @@ function markChain(type: RejectType): RenderedChain {
 }
 
 function kindAndLabel(logical: string): readonly [string, string] {
-  const [, zone, hook = ''] = /^zone:(.*):(input|forward|marks)$/.exec(logical) ?? []
-  if (zone !== undefined) return [hook === 'input' ? 'IN' : hook === 'forward' ? 'FW' : 'MK', zone]
+  const [, zone, hook = ''] = /^zone:(.*):(input|forward|marks|helpers)$/.exec(logical) ?? []
+  if (zone !== undefined) return [hook === 'input' ? 'IN' : hook === 'forward' ? 'FW' : hook === 'marks' ? 'MK' : 'CT', zone]
   return ['H', logical.replace(/-.*-/, '')]
 }

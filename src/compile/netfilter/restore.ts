@@ -9,7 +9,7 @@ export interface TableChange {
   readonly entries: readonly EntryChain[]
   /** Our rules in the kernel's chains that go, in the words iptables-save printed. */
   readonly dropJumps: readonly Jump[]
-  /** Put first. */
+  /** Put first, in this order. */
   readonly addJumps: readonly Jump[]
   readonly removeChains: readonly string[]
 }
@@ -30,7 +30,12 @@ function formatTable({ table, chains, entries, dropJumps, addJumps, removeChains
     for (const line of chain.lines) lines.push(`-A ${chain.name} ${line}`)
   }
   for (const { chain, rule } of dropJumps) lines.push(`-D ${chain} ${rule}`)
-  for (const { chain, rule } of addJumps) lines.push(`-I ${chain} 1 ${rule}`)
+  const placed = new Map<string, number>()
+  for (const { chain, rule } of addJumps) {
+    const place = (placed.get(chain) ?? 0) + 1
+    placed.set(chain, place)
+    lines.push(`-I ${chain} ${place} ${rule}`)
+  }
   // all are emptied before the first goes: they call each other
   for (const name of removeChains) lines.push(`-F ${name}`)
   for (const name of removeChains) lines.push(`-X ${name}`)

@@ -5,7 +5,7 @@ import type { PortRange, RejectType } from '../../model/firewall.ts'
 import { rejectTypes } from '../../model/firewall.ts'
 import { DerpanetError, printable, unreachable } from '../../errors.ts'
 import type { PlanMatch, PlanRule, PlanSet, PlanVerdict } from '../plan.ts'
-import { interfaceWord, macWord, numberWord, prefixWord } from './words.ts'
+import { helperWord, interfaceWord, macWord, numberWord, prefixWord } from './words.ts'
 
 /**
  * The mark that a packet bears between our `reject` (given in mangle) and its answer (REJECT works in filter only). The whole
@@ -122,6 +122,8 @@ function matchWords(match: PlanMatch, context: RuleContext): readonly string[] {
       const { count, unit, burst } = match.limit
       return [`-m limit --limit ${numberWord(count, 864_000_000)}/${limitUnits[unit]}${burst === null ? '' : ` --limit-burst ${numberWord(burst, 10_000_000)}`}`]
     }
+    case 'no-way-back':
+      return [`-m rpfilter${match.loose ? ' --loose' : ''} --validmark --invert`]
     case 'packet-type':
       return [`-m pkttype --pkt-type ${match.type}`]
     case 'tcp-syn':
@@ -169,6 +171,8 @@ function verdictWords(verdict: PlanVerdict, { chainNameOf }: RuleContext): strin
       return `-j AUDIT --type ${verdict.decision}`
     case 'mark':
       return `-j MARK --set-xmark ${wordMark(verdict.value)}/${wordMark(verdict.mask)}`
+    case 'helper':
+      return `-j CT --helper ${helperWord(verdict.name)}`
     case 'tcp-mss':
       return verdict.bytes === null ? '-j TCPMSS --clamp-mss-to-pmtu' : `-j TCPMSS --set-mss ${numberWord(verdict.bytes, 65535)}`
     default:
@@ -188,9 +192,8 @@ function logLevelNumber(level: string): number {
   return number
 }
 
-/** One word with its value: iptables-restore would take a value that begins with a dash for an option. */
 function textOption(option: string, text: string, maxBytes: number): string {
-  return text === '' ? '' : ` ${option}=${prefixWord(text, maxBytes)}`
+  return text === '' ? '' : ` ${option} ${prefixWord(text, maxBytes)}`
 }
 
 function wordMark(value: number): string {

@@ -24,7 +24,13 @@ export function entryWord(entry: string): string {
   return entry
 }
 
-/** A log prefix in quotes. Throws INVALID_LOG_PREFIX for more than `maxBytes` and for what would end the line. */
+/** A kernel helper's name, at most 15 characters. Throws INVALID_HELPER. */
+export function helperWord(name: string): string {
+  if (!/^[A-Za-z0-9][A-Za-z0-9.-]{0,14}$/.test(name)) throw new DerpanetError('INVALID_HELPER', printable(name))
+  return name
+}
+
+/** A log prefix in quotes: iptables takes the word behind --log-prefix as it is, whatever it begins with. Throws INVALID_LOG_PREFIX for more than `maxBytes` and for what would end the line. */
 export function prefixWord(text: string, maxBytes: number): string {
   if (/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/.test(text)) throw new DerpanetError('INVALID_LOG_PREFIX', `control character in '${printable(text)}'`)
   if (new TextEncoder().encode(text).length > maxBytes) {

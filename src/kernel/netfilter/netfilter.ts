@@ -25,6 +25,7 @@ import type { Exec } from '../exec.ts'
 import type { ApplyReport, Counters, Dataplane, DataplaneStatus } from '../dataplane.ts'
 import { Tally, chainIds, chainKey, tallyChains, tallyPorts } from './counters.ts'
 import { describeFailure } from './failure.ts'
+import { Helpers } from './helpers.ts'
 import { chainsToBeCreated, removeCreated } from './foreign.ts'
 import { readGeneration } from './generation.ts'
 import { KernelSets } from './kernel-sets.ts'
@@ -112,7 +113,10 @@ class Netfilter implements NetfilterDataplane {
   private readonly kernel: KernelSets
   private readonly dirty: DirtyNames
 
+  private readonly helpers: Helpers
+
   constructor(private readonly options: NetfilterOptions) {
+    this.helpers = new Helpers(options.exec, options.log)
     this.netlink = new Nfnetlink(options.openSocket)
     this.kernel = new KernelSets(this.netlink)
     this.dirty = new DirtyNames(options.stateDir)
@@ -121,7 +125,7 @@ class Netfilter implements NetfilterDataplane {
   async apply(plan: Plan, signal?: AbortSignal, single = false): Promise<ApplyReport> {
     const started = performance.now()
     try {
-      const summary = await this.applyPlan(plan, signal, single)
+      const summary = await this.applyPlan(await this.helpers.possible(plan, (await this.open()).tools), signal, single)
       this.problem = null
       return { summary, elapsedMs: performance.now() - started }
     } catch (error) {
@@ -163,6 +167,7 @@ class Netfilter implements NetfilterDataplane {
     if (!tools.ipv6) details.push({ subject: 'IPv6', text: 'not filtered: this kernel has none' })
     if (this.plan !== null) details.push({ subject: 'sets', text: String(state.sets.size) })
     if (this.unkept !== null) details.push({ subject: 'state file', text: `cannot be written: ${this.unkept}` })
+    for (const name of this.helpers.missing()) details.push({ subject: `helper ${name}`, text: 'not in this kernel' })
     if (this.problem !== null) details.push({ subject: 'last failure', text: this.problem })
     return { name: this.name, state: this.problem !== null ? 'degraded' : this.plan === null ? 'off' : 'ok', details }
   }

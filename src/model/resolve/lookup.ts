@@ -3,7 +3,7 @@
 import { DerpanetError, printable } from '../../errors.ts'
 import { ipSetFamily, sourceTypes } from '../ipset-entry.ts'
 import type { Family } from '../addr.ts'
-import type { AddressList, IcmpTypeSettings, ServiceSettings, Settings } from '../settings.ts'
+import type { AddressList, HelperSettings, IcmpTypeSettings, LogDenied, ServiceSettings, Settings } from '../settings.ts'
 
 export interface IpSetShape {
   readonly name: string
@@ -32,6 +32,21 @@ export class Lookup {
   /** Throws INVALID_ICMPTYPE. */
   icmpType(name: string): IcmpTypeSettings {
     return this.ask((settings) => settings.icmptypes.get(name)?.value) ?? unknown('INVALID_ICMPTYPE', name)
+  }
+
+  /** null when there is none. */
+  helper(name: string): HelperSettings | null {
+    return this.ask((settings) => settings.helpers.get(name)?.value) ?? null
+  }
+
+  /** Helpers that a kernel module brings, by name. */
+  helpersOfModule(module: string): readonly string[] {
+    const names = this.ask((settings) => [...settings.helpers].filter(([, { value }]) => value.module === module).map(([name]) => name).join(' '))
+    return names === '' ? [] : names.split(' ')
+  }
+
+  logDenied(): LogDenied {
+    return this.ask((settings) => settings.main.value.logDenied)
   }
 
   /** A list of addresses. Throws INVALID_SOURCE. */

@@ -8,8 +8,9 @@ import type { RichRule } from '../rich/index.ts'
 import type { Entry, Origin, PolicySettings, ZoneSettings } from '../settings.ts'
 import type { Lookup } from './lookup.ts'
 import { originOf, Problems } from './problem.ts'
+import { deniedLog, deniedPrefix } from './denied.ts'
 import { icmpMatches, richDecisions, richForwardEffects, richMarks, richRecords } from './rich.ts'
-import { portMatch, serviceHelpers, serviceMatches } from './service.ts'
+import { helperMatches, portMatch, serviceMatches } from './service.ts'
 
 /** Keys that zones and policies share. */
 type Elements = Pick<ZoneSettings & PolicySettings, 'services' | 'ports' | 'protocols' | 'sourcePorts' | 'icmpBlocks' | 'masquerade' | 'forwardPorts' | 'richRules'>
@@ -110,16 +111,24 @@ export class RuleReader {
     return this.entry.value.services.flatMap((name) => {
       const origin = this.origin('services', name, 'service')
       const matches = this.problems.attempt(origin, () => serviceMatches(name, this.lookup)) ?? []
-      this.warnAboutHelpers(name, origin)
       return matches.map(({ id, match }): Rule => ({ id: this.id('services', name, id), match, verdict: { kind: 'accept' }, origin }))
     })
   }
 
-  /** The service's ports are open, but the connections its helper would announce are not recognised. */
-  private warnAboutHelpers(name: string, origin: Origin): void {
-    // an unknown name is a problem already
-    const helpers = new Problems().attempt(origin, () => serviceHelpers(name, this.lookup)) ?? []
-    for (const helper of helpers) this.warnings.notEnforced(`helper ${helper} of service ${name}`, origin)
+  /** Helpers of the services that are let in, by the ports on which they listen in on connections. */
+  helpers(): readonly Rule[] {
+    const named = this.entry.value.services.map((name) => ({ name, origin: this.origin('services', name, 'service') }))
+    const rich = this.rich.flatMap(({ rule, origin }) => (rule.element?.kind === 'service' && rule.action?.kind === 'accept' ? [{ name: rule.element.name, origin }] : []))
+    const rules = [...named, ...rich].flatMap(({ name, origin }) => {
+      // an unknown name is a problem already
+      const found = new Problems().attempt(origin, () => helperMatches(name, this.lookup)) ?? []
+      return found.flatMap(({ id, helper, match }): readonly Rule[] => {
+        if (match !== null) return [{ id: this.id('services', name, `helper/${id}`), match, verdict: { kind: 'helper', name: helper }, origin }]
+        this.warnings.notEnforced(`helper ${helper} of service ${name}`, origin)
+        return []
+      })
+    })
+    return [...new Map(rules.map((rule) => [rule.id, rule])).values()]
   }
 
   private ports(key: 'ports' | 'sourcePorts', kind: 'port' | 'source-port'): readonly Rule[] {
@@ -145,7 +154,11 @@ export class RuleReader {
     return this.entry.value.icmpBlocks.flatMap((name) => {
       const origin = this.origin('icmpBlocks', name, 'icmp-block')
       const matches = this.problems.attempt(origin, () => icmpMatches(name, families, {}, this.lookup)) ?? []
-      return matches.map(({ id, match }): Rule => ({ id: this.id('icmp-blocks', name, id), match, verdict, origin }))
+      const log = verdict.kind === 'accept' ? null : deniedLog(this.lookup.logDenied(), deniedPrefix('IN', this.name, 'ICMP_BLOCK'))
+      return matches.flatMap(({ id, match }): readonly Rule[] => {
+        const rule: Rule = { id: this.id('icmp-blocks', name, id), match, verdict, origin }
+        return log === null ? [rule] : [{ ...rule, id: `${rule.id}#log`, verdict: log }, rule]
+      })
     })
   }
 

@@ -39,6 +39,34 @@ export function serviceHelpers(name: string, lookup: Lookup, seen = new Set<stri
   return [...new Set([...service.helpers, ...service.modules, ...service.includes.flatMap((include) => serviceHelpers(include, lookup, seen))])]
 }
 
+export interface HelperMatch {
+  /** `ftp@tcp/21`. */
+  readonly id: string
+  /** The kernel's name. */
+  readonly helper: string
+  /** null: there is no definition of it, so nobody knows where it would listen. */
+  readonly match: Match | null
+}
+
+/** Where the helpers of a service listen. Throws INVALID_SERVICE, INVALID_PORT, INVALID_PROTOCOL. */
+export function helperMatches(name: string, lookup: Lookup): readonly HelperMatch[] {
+  return serviceHelpers(name, lookup).flatMap((wanted): readonly HelperMatch[] => {
+    const own = lookup.helper(wanted)
+    const names = own === null ? lookup.helpersOfModule(wanted) : [wanted]
+    if (names.length === 0) return [{ id: wanted, helper: wanted, match: null }]
+    return names.flatMap((one) => {
+      const { family, module, ports } = lookup.helper(one)!
+      // one module may bring several helpers under names of their own
+      const helper = lookup.helpersOfModule(module).length > 1 ? one : module.replace(/^nf_conntrack_/, '').replaceAll('_', '-')
+      return ports.map((port): HelperMatch => ({
+        id: `${one}@${port.protocol}/${port.port}`,
+        helper,
+        match: { ...(family === 'ipv4' || family === 'ipv6' ? { family } : {}), protocol: portMatch('port', port) },
+      }))
+    })
+  })
+}
+
 function ownMatches(service: ServiceSettings): readonly ServiceMatch[] {
   const protocols: { id: string; protocol: ProtocolMatch }[] = [
     ...service.ports.map((port) => ({ id: `${port.protocol}/${port.port}`, protocol: portMatch('port', port) })),
