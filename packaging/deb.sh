@@ -65,7 +65,7 @@ for file in systemd/*; do
     name=$(basename "$file")
     case $name in
     org.*.service) install -m 644 "$file" "$tree/usr/share/dbus-1/system-services/$name" ;;
-    *.service | *.mount | *.socket | *.timer | *.target) install -m 644 "$file" "$tree/lib/systemd/system/$name" ;;
+    *.service | *.mount | *.path | *.socket | *.timer | *.target) install -m 644 "$file" "$tree/lib/systemd/system/$name" ;;
     *.sysusers) install -D -m 644 "$file" "$tree/usr/lib/sysusers.d/derpanet.conf" ;;
     *.tmpfiles | *tmpfiles.conf) install -m 644 "$file" "$tree/usr/lib/tmpfiles.d/derpanet.conf" ;;
     *modules-load.conf) install -m 644 "$file" "$tree/usr/lib/modules-load.d/derpanet.conf" ;;

@@ -9,12 +9,14 @@
 import { DerpanetError } from './errors.ts'
 import { decision, type Log } from './log.ts'
 import type {
-  Caller, ChangeResult, ConfigurationProblem, FirewallService, RuntimeToPermanentOptions, ServiceEvent, ServiceStatus,
+  ApplyOptions, ApplyResult, Caller, ChangeResult, ConfigurationProblem, FirewallService, HistoryEntry, RuntimeToPermanentOptions, ServiceEvent,
+  ServiceStatus, Version,
 } from './service.ts'
 import type { Change, Reduced } from './model/change.ts'
 import type { DirectChange } from './model/direct.ts'
 import { checkToolArgs, onlyReads } from './model/direct-args.ts'
 import type { PermanentChange, PermanentEffect, PermanentEvent } from './model/permanent.ts'
+import type { Firewall } from './model/firewall.ts'
 import type { Runtime, Settings } from './model/settings.ts'
 import { resolve, type Problem } from './model/resolve.ts'
 import { reduceRuntime } from './model/reduce.ts'
@@ -27,7 +29,8 @@ import { combineZones } from './config/firewalld/tree.ts'
 import { reducePermanent } from './settings/permanent.ts'
 import { decodeSettings, digestSettings, encodeSettings } from './state/codec.ts'
 import type { GenerationRecord, GenerationStore } from './state/generations.ts'
-import type { JournalContent, PendingExpiry, RuntimeJournal } from './state/journal.ts'
+import type { JournalContent, JournalHeader, PendingExpiry, RuntimeJournal } from './state/journal.ts'
+import { Applier, type Standing } from './daemon/apply.ts'
 import { builtinSettings } from './daemon/builtin.ts'
 import type { Clock } from './daemon/clock.ts'
 import { Enforcer } from './daemon/enforcer.ts'
@@ -37,6 +40,7 @@ import { asRefusal, describeEffect, differences, partsOfRuntime, type Loaded, ty
 import { WriterQueue, type TaskKind } from './daemon/queue.ts'
 import { replayJournal } from './daemon/replay.ts'
 import { ExpiryTimers } from './daemon/timers.ts'
+import { WayBack, type WayBackEdges } from './daemon/way-back.ts'
 
 export interface DaemonOptions {
   readonly version: string
@@ -48,6 +52,7 @@ export interface DaemonOptions {
   readonly log: Log
   /** Absent = nothing can be passed through. */
   readonly passthrough?: Passthrough
+  readonly wayBack: WayBackEdges
   /** For tests of the interface only: what is not enforced yet is accepted and does nothing. */
   readonly acceptUnenforced?: boolean
   /** At start, when it is clear what is going to be enforced first: edges can get ready while the kernel works. */
@@ -85,12 +90,18 @@ export class Daemon implements FirewallService {
   private readonly queue = new WriterQueue()
   private readonly enforcer: Enforcer
   private readonly timers: ExpiryTimers
+  private readonly wayBack: WayBack
+  private readonly applier: Applier
   private readonly listeners = new Set<(event: ServiceEvent) => void>()
 
   private state: ServiceStatus['state'] = 'INIT'
+  /** Why the files are not in force although nothing is wrong with them. */
+  private unconfirmedFiles: string | null = null
   private source: Source = 'builtin'
   private inForce: InForce | null = null
   private permanentSettings: Settings = builtinSettings
+  /** The permanent configuration that is in force: what `permanentSettings` was at the last start, reload or apply. */
+  private appliedSettings: Settings = builtinSettings
   private problem: ConfigurationProblem | null = null
   private warnings: readonly string[] = []
   /** Of the files that were loaded last without a mistake. */
@@ -113,6 +124,8 @@ export class Daemon implements FirewallService {
     this.log = options.log
     this.enforcer = new Enforcer(options.dataplanes, options.log)
     this.timers = new ExpiryTimers(options.clock, (expiry) => void this.expire(expiry))
+    this.wayBack = new WayBack(options.wayBack, options.clock, options.log, () => void this.goBack())
+    this.applier = this.createApplier()
   }
 
   runtime(): Runtime {
@@ -140,6 +153,7 @@ export class Daemon implements FirewallService {
       pending: this.pending,
       problem: this.problem,
       warnings: [...(this.options.acceptUnenforced === true ? [acceptsUnenforced] : []), ...this.notices.values(), ...this.fileWarnings, ...this.warnings],
+      ...(this.unconfirmed()),
     }
   }
 
@@ -176,13 +190,17 @@ export class Daemon implements FirewallService {
     if (this.options.acceptUnenforced === true) this.log.warn({}, acceptsUnenforced)
     const refused: string[] = []
     const facts: Record<string, string | number> = {}
-    for await (const candidate of this.candidates(facts, refused)) {
+    const { generations, journal } = this.options
+    const wentBack = await this.wayBack.takeUp(journal, (number) => generations.skipTo(number), () => generations.nextNumber())
+    for await (const candidate of this.candidates(facts, refused, wentBack)) {
       const replayed = this.replay(candidate)
       this.permanentSettings = candidate.settings
       this.options.onChosen?.(candidate.settings)
       try {
         const summary = await this.enforce(replayed?.runtime ?? this.runtimeOf(candidate.settings), true)
         this.begin(candidate, replayed, facts, summary)
+        this.wayBack.drop()
+        if (this.unconfirmedFiles !== null) void this.adoptFiles({ name: 'start' }).catch((error: unknown) => this.log.warn({ error: (error as Error).message }, 'files that are not in force cannot be read'))
         return
       } catch (error) {
         const text = (error as Error).message
@@ -207,11 +225,19 @@ export class Daemon implements FirewallService {
     })
   }
 
-  private async *candidates(facts: Record<string, string | number>, refused: string[]): AsyncGenerator<Candidate> {
-    const files = await this.options.files.load()
+  private async *candidates(facts: Record<string, string | number>, refused: string[], wentBack: boolean): AsyncGenerator<Candidate> {
+    // Somebody waits to be let in again, and the files are what keeps him out: they are not even read.
+    const files: Loaded = wentBack ? { settings: null, diagnostics: [] } : await this.options.files.load()
     this.logWarnings(files.diagnostics)
     const mistakes = this.judge(files)
-    if (mistakes === null && files.settings !== null) {
+    const refusal = wentBack ? this.wayBack.refusal() : files.settings === null ? null : this.wayBack.refusalOf(files.settings)
+    if (refusal !== null) {
+      facts['files'] = 'not confirmed'
+      refused.push(`files: ${refusal}`)
+      this.unconfirmedFiles = refusal
+      this.problem = { diagnostics: [refusal] }
+      this.log.warn({ reason: refusal }, 'the files are not enforced')
+    } else if (mistakes === null && files.settings !== null) {
       facts['files'] = 'good'
       this.fileWarnings = warningsIn(files.diagnostics)
       yield { source: 'files', settings: files.settings, record: null }
@@ -278,16 +304,20 @@ export class Daemon implements FirewallService {
   private begin(candidate: Candidate, replayed: ReturnType<typeof replayJournal> | null, facts: Record<string, string | number>, summary: string): void {
     const { generations } = this.options
     this.permanentSettings = candidate.settings
+    this.appliedSettings = candidate.settings
     this.source = candidate.source
     const newest = generations.newest()
     const unchanged = newest !== null && newest.settings === digestSettings(candidate.settings)
     const generation = this.firstNumber(candidate, replayed?.generation ?? null, unchanged ? newest.number : null)
     this.inForce = { runtime: replayed?.runtime ?? this.runtimeOf(candidate.settings), generation }
-    this.state = candidate.source === 'files' ? 'RUNNING' : 'FAILED'
+    // Files that were not confirmed are no mistake: what was confirmed is in force, and everything works on it.
+    const isConfirmed = candidate.source === 'last-known-good' && this.unconfirmedFiles !== null
+    this.state = candidate.source === 'files' || isConfirmed ? 'RUNNING' : 'FAILED'
     for (const { key, dueMs, change } of replayed?.expiries ?? []) this.timers.arm(key, dueMs, change)
     this.beginJournal()
     if (candidate.source === 'files' && !unchanged) this.record('start', { name: 'start' })
     if (candidate.source === 'files') this.tellPermanent()
+    this.wayBack.note(generation, { name: 'start' }, 'start', `from ${candidate.source}`)
     decision(this.log, 'configuration', { ...facts, chosen: candidate.source, state: this.state, generation })
     this.log.info({ generation, source: candidate.source, state: this.state, summary }, 'rules are in force')
     this.tellReady()
@@ -343,6 +373,7 @@ export class Daemon implements FirewallService {
     const effect = mainEffect(change)
     if (effect === null) return
     try {
+      this.wayBack.requireSettled()
       this.permanentSettings = await this.options.files.apply(this.permanentSettings, effect)
     } catch (error) {
       await this.enforce(before.runtime)
@@ -354,9 +385,11 @@ export class Daemon implements FirewallService {
     const nowMs = this.options.clock.monotonicMs()
     const generation = this.options.generations.nextNumber()
     this.inForce = { runtime: reduced.world, generation }
+    this.wayBack.note(generation, caller, 'change', describe(change))
     for (const key of reduced.cancelled) this.timers.cancel(key)
     for (const { key, timeoutSec, change: removal } of reduced.expiries) this.timers.arm(key, nowMs + timeoutSec * 1000, removal)
     if (mainEffect(change) !== null) {
+      this.appliedSettings = withRuntimeKeys(this.appliedSettings, this.permanentSettings)
       this.record('change', caller)
       this.tellPermanent()
       this.beginJournal()
@@ -409,9 +442,10 @@ export class Daemon implements FirewallService {
       const loaded = await this.options.files.load(this.permanentSettings, forceLists ? { forceLists } : {})
       this.logWarnings(loaded.diagnostics)
       const settings = this.requireGood(loaded)
-      const fresh = this.runtimeOf(settings, before.runtime.panic)
-      const kept = settings.main.value.flushAllOnReload ? fresh : { ...fresh, ...keepRuntimeBindings(before.runtime, fresh.settings) }
-      const runtime = overtook.reduce(removeIfStill, kept)
+      this.wayBack.requireSettled()
+      const refusal = this.wayBack.refusalOf(settings)
+      if (refusal !== null) throw new DerpanetError('NOT_APPLIED', refusal)
+      const runtime = overtook.reduce(removeIfStill, this.reloaded(settings, before.runtime))
       const summary = await this.enforceOrNote(runtime)
       this.commitReload(settings, runtime, before, caller)
       this.fileWarnings = warningsIn(loaded.diagnostics)
@@ -422,6 +456,11 @@ export class Daemon implements FirewallService {
     }
   }
 
+  private reloaded(settings: Settings, before: Runtime): Runtime {
+    const fresh = this.runtimeOf(settings, before.panic)
+    return settings.main.value.flushAllOnReload ? fresh : { ...fresh, ...keepRuntimeBindings(before, fresh.settings) }
+  }
+
   private commitReload(settings: Settings, runtime: Runtime, before: InForce, caller: Caller): void {
     const { generations } = this.options
     const newest = generations.newest()
@@ -429,12 +468,15 @@ export class Daemon implements FirewallService {
     const sameRuntime = isSameRuntime(before.runtime, runtime)
     this.timers.clear()
     this.permanentSettings = settings
+    this.appliedSettings = settings
     this.source = 'files'
     this.state = 'RUNNING'
     this.problem = null
     this.pending = { changed: false, problem: null }
+    this.unconfirmedFiles = null
     this.inForce = { runtime, generation: samePermanent && sameRuntime ? before.generation : generations.nextNumber() }
     this.beginJournal()
+    this.wayBack.note(this.inForce.generation, caller, 'reload', samePermanent ? 'the same files' : 'changed files')
     if (!samePermanent) this.record('reload', caller)
     this.tellPermanent()
   }
@@ -459,10 +501,94 @@ export class Daemon implements FirewallService {
     }
   }
 
+  // --- the way back (daemon/apply.ts)
+
+  apply(changes: readonly unknown[], options: ApplyOptions, caller: Caller): Promise<ApplyResult> {
+    return this.queue.add('change', () => this.applier.apply(changes, options, caller))
+  }
+
+  confirm(caller: Caller): Promise<number> {
+    return this.queue.add('change', () => this.applier.confirm(caller))
+  }
+
+  undo(generation: number | null, options: ApplyOptions, caller: Caller): Promise<ApplyResult> {
+    return this.queue.add('change', () => this.applier.undo(generation, options, caller))
+  }
+
+  history(count: number): readonly (HistoryEntry & { readonly isStored: boolean })[] {
+    const stored = new Set(this.options.generations.list().map(({ number }) => number))
+    return this.wayBack.history(count).map((entry) => ({ ...entry, isStored: stored.has(entry.number) }))
+  }
+
+  difference(from: Version, to: Version): Promise<readonly string[]> {
+    return this.queue.add('change', () => this.applier.difference(from, to))
+  }
+
+  /** The time to confirm is over. The guard outside does the same when this fails. */
+  private async goBack(): Promise<void> {
+    try {
+      await this.queue.add('panic', () => this.applier.goBack({ name: 'timer' }))
+    } catch (error) {
+      this.log.error({ error }, 'an unconfirmed change could not be taken back')
+    }
+  }
+
+  private unconfirmed(): Pick<ServiceStatus, 'unconfirmed'> {
+    const unconfirmed = this.wayBack.unconfirmed()
+    return unconfirmed === null ? {} : { unconfirmed }
+  }
+
+  private createApplier(): Applier {
+    const { generations, journal, clock, log, files } = this.options
+    return new Applier({
+      wayBack: this.wayBack, generations, journal, clock, log,
+      standing: () => ({ ...this.requireRunning(), applied: this.appliedSettings, expiries: this.timers.pending() }),
+      headerOf: (standing) => this.headerOf(standing),
+      load: (forceLists) => files.load(this.permanentSettings, forceLists ? { forceLists } : {}),
+      requireGood: (loaded) => {
+        const settings = this.requireGood(loaded)
+        this.fileWarnings = warningsIn(loaded.diagnostics)
+        return settings
+      },
+      reloaded: (settings) => this.reloaded(settings, this.requireRunning().runtime),
+      firewallOf,
+      enforce: (runtime) => this.enforce(runtime),
+      take: (standing, fromFiles) => this.take(standing, fromFiles),
+      record: async (what, by) => {
+        this.record(what, by)
+        await this.persisting
+      },
+      tellPermanent: () => this.tellPermanent(),
+      emitReloaded: () => this.emit({ kind: 'reloaded' }),
+    })
+  }
+
+  private take({ runtime, applied, generation, expiries }: Standing, fromFiles: boolean): void {
+    this.timers.clear()
+    for (const { key, dueMs, change } of expiries) this.timers.arm(key, dueMs, change)
+    const isOther = applied !== this.appliedSettings
+    this.appliedSettings = applied
+    this.inForce = { runtime, generation }
+    if (fromFiles) {
+      this.permanentSettings = applied
+      this.source = 'files'
+      this.state = 'RUNNING'
+      this.unconfirmedFiles = null
+      this.problem = null
+      this.pending = { changed: false, problem: null }
+    } else if (isOther) {
+      // Gone back: the files say something else, and are not to be taken by themselves.
+      this.pending = { changed: true, problem: null }
+    }
+    this.beginJournal()
+    this.tellReady()
+  }
+
   // --- the permanent world
 
   async changePermanent(change: PermanentChange | DirectChange, caller: Caller): Promise<void> {
     await this.queue.add('change', async () => {
+      this.wayBack.requireSettled()
       this.requireUsable()
       const { effects, events } = reducePermanent(this.permanentSettings, change)
       let settings = this.permanentSettings
@@ -495,6 +621,7 @@ export class Daemon implements FirewallService {
 
   async runtimeToPermanent(options: RuntimeToPermanentOptions, caller: Caller): Promise<void> {
     await this.queue.add('change', async () => {
+      this.wayBack.requireSettled()
       const { runtime } = this.requireUsable()
       const written: { effect: PermanentEffect; event: PermanentEvent }[] = []
       const failed: string[] = []
@@ -516,6 +643,7 @@ export class Daemon implements FirewallService {
 
   async resetToDefaults(caller: Caller): Promise<void> {
     await this.queue.add('change', async () => {
+      this.wayBack.requireSettled()
       this.requireRunning()
       try {
         await this.options.files.reset()
@@ -529,12 +657,13 @@ export class Daemon implements FirewallService {
 
   async adoptFiles(caller: Caller): Promise<void> {
     await this.queue.add('change', async () => {
+      this.wayBack.requireSettled()
       const before = this.permanentSettings
       const loaded = await this.options.files.load(before)
       const mistakes = this.judge(loaded)
       if (mistakes !== null || loaded.settings === null) throw mistakes?.first ?? new Error('no settings and no diagnostic')
       const events = differences(before, loaded.settings)
-      this.pending = { changed: false, problem: null }
+      this.pending = { changed: digestSettings(loaded.settings) !== digestSettings(this.appliedSettings), problem: null }
       if (events.length === 0) return
       this.permanentSettings = loaded.settings
       this.beginJournal()
@@ -568,7 +697,7 @@ export class Daemon implements FirewallService {
     // A newer look, or the end, makes this one worthless.
     if (look !== this.looks || this.stopped) return
     const mistakes = this.judge(loaded)
-    const changed = mistakes !== null || (loaded.settings !== null && digestSettings(loaded.settings) !== digestSettings(this.permanentSettings))
+    const changed = mistakes !== null || (loaded.settings !== null && digestSettings(loaded.settings) !== digestSettings(this.appliedSettings))
     const before = this.pending
     this.pending = { changed, problem: mistakes === null ? null : { diagnostics: mistakes.lines } }
     if (!changed) {
@@ -602,6 +731,7 @@ export class Daemon implements FirewallService {
     await this.queue.add('change', async () => {
       this.stopped = true
       if (this.inForce !== null && this.permanentSettings.main.value.onStop === 'open') {
+        this.wayBack.drop()
         await this.enforcer.purge()
         this.log.info({}, 'stopped; the firewall is open (on-stop: open)')
       } else {
@@ -716,20 +846,23 @@ export class Daemon implements FirewallService {
 
   /** The journal begins anew with what is in force now. */
   private beginJournal(): void {
-    const { runtime, generation } = this.requireRunning()
-    const isCopy = runtime.settings === this.permanentSettings
     try {
-      this.options.journal.begin({
-        generation, settings: digestSettings(this.permanentSettings), panic: runtime.panic,
-        ...(isCopy ? {} : { runtime: encodeSettings(runtime.settings) }), defaultBound: [...runtime.defaultBound ?? []], expiries: this.timers.pending(),
-      })
+      this.options.journal.begin(this.headerOf({ ...this.requireRunning(), applied: this.permanentSettings, expiries: this.timers.pending() }))
     } catch (error) {
       this.log.error({ error }, 'runtime journal cannot be written; a crash would lose runtime changes')
     }
   }
 
+  private headerOf({ runtime, applied, generation, expiries }: Standing): JournalHeader {
+    const isCopy = runtime.settings === applied
+    return {
+      generation, settings: digestSettings(applied), panic: runtime.panic,
+      ...(isCopy ? {} : { runtime: encodeSettings(runtime.settings) }), defaultBound: [...runtime.defaultBound ?? []], expiries,
+    }
+  }
+
   private tellPermanent(): void {
-    const settings = this.permanentSettings
+    const settings = this.appliedSettings
     const plan = (): Plan => {
       const { firewall, problems } = resolve({ settings, panic: false })
       if (firewall === null) throw mistakesIn([], problems)?.first ?? new Error('resolve: no firewall and no problem')
@@ -741,11 +874,12 @@ export class Daemon implements FirewallService {
   /** In the background: no caller waits for a disk. */
   private record(what: GenerationRecord['what'], by: Caller): void {
     const { generations, clock } = this.options
-    const settings = this.permanentSettings
+    const settings = this.appliedSettings
     const number = this.requireRunning().generation
     const write = async (): Promise<void> => {
       try {
         await generations.record(settings, { number, at: clock.wallTime().toISOString(), by, what })
+        await this.wayBack.storeFiles(number, generations.list().map((one) => one.number))
       } catch (error) {
         this.log.error({ generation: number, error }, 'generation cannot be stored; the last known good one is older')
       }
@@ -816,6 +950,19 @@ function mainEffect(change: Change): PermanentEffect | null {
     case 'log-denied-set': return { kind: 'conf', key: 'LogDenied', value: change.value }
     default: return null
   }
+}
+
+/** Throws the first problem. */
+function firewallOf(runtime: Runtime): Firewall {
+  const { firewall, problems } = resolve(runtime)
+  if (firewall === null) throw mistakesIn([], problems)?.first ?? new Error('resolve: no firewall and no problem')
+  return firewall
+}
+
+/** The keys of the main file that a runtime change writes too. */
+function withRuntimeKeys(applied: Settings, permanent: Settings): Settings {
+  const { defaultZone, logDenied, firewalld } = permanent.main.value
+  return { ...applied, main: { ...applied.main, value: { ...applied.main.value, defaultZone, logDenied, firewalld } } }
 }
 
 function problemsOf(runtime: Runtime): readonly Problem[] {

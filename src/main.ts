@@ -1,18 +1,23 @@
 // derpanetd: wires the edges to the one writer, listens to signals, ends with an exit status. Decides nothing.
 import { packMemory } from './frugal.ts'
-import { existsSync, mkdirSync, readFileSync, realpathSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, realpathSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { Daemon } from './daemon.ts'
 import { BootWriter } from './daemon/boot.ts'
 import { systemClock } from './daemon/clock.ts'
+import { watchOver } from './daemon/guard.ts'
 import { permanentFiles, type PermanentFiles } from './daemon/permanent.ts'
 import { createFirewalldStore } from './config/store/firewalld.ts'
 import { createNativeStore } from './config/store/native.ts'
 import { watchFolders } from './config/watch.ts'
 import { installedFace } from './dbus/installed-face.ts'
+import { readTree, writeTree } from './config/tree-files.ts'
 import { hostAddresses } from './host/addresses.ts'
 import { unreadFirewalldFiles, unreadFirewalldText } from './host/firewalld-files.ts'
+import { incomingConnections, locate } from './host/connections.ts'
+import { startOf, unitOf } from './host/processes.ts'
 import { watchLinks } from './host/links.ts'
 import { createExec, type Exec } from './kernel/exec.ts'
 import { createNetfilter } from './kernel/netfilter/netfilter.ts'
@@ -24,8 +29,12 @@ import type { Settings } from './model/settings.ts'
 import { createLog, type Log } from './log.ts'
 import { createNotifier, type Notifier } from './notify.ts'
 import { parseCommandLine, usage, UsageError, type CommandLine, type DaemonPaths } from './options.ts'
+import type { WayBackEdges } from './daemon/way-back.ts'
 import { GenerationStore } from './state/generations.ts'
+import { History } from './state/history.ts'
 import { RuntimeJournal } from './state/journal.ts'
+import { Snapshots, snapshotLimitBytes } from './state/snapshots.ts'
+import { RefusedFile, WayBackFile, type PendingChange } from './state/way-back.ts'
 import { version } from './version.ts'
 
 type StartBus = typeof import('./dbus/server.ts').startBus
@@ -33,6 +42,8 @@ type StartBus = typeof import('./dbus/server.ts').startBus
 const exitStatus = { ended: 0, failed: 1, usage: 2, second: 3 } as const
 const busRetryMs = 5000
 const packAfterMs = 300
+/** A guard is a process of Node's: on a slow machine with other work it takes its time. */
+const guardStartMs = 10_000
 
 async function main(): Promise<void> {
   const program = realpathSync(process.argv[1] ?? '.')
@@ -43,7 +54,8 @@ async function main(): Promise<void> {
     level: options.logLevel, ...(options.logFormat === null ? {} : { format: options.logFormat }), ...(options.logFile === null ? {} : { file: options.logFile }),
   })
   endOnBugs(log)
-  if (!(await isOnlyOne())) end(exitStatus.second, 'another derpanetd runs in this network namespace')
+  if (options.action === 'guard') return guard(options, log)
+  if (!(await isOnlyOne(options.paths.run))) end(exitStatus.second, 'another derpanetd runs in this network namespace')
   for (const folder of [options.paths.run, options.paths.state]) makeFolder(folder, log)
   const dataplanes = createDataplanes(options, log)
   if (options.action === 'purge') return purge(dataplanes.all, log)
@@ -77,7 +89,7 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
   const { paths } = options
   const notify = createNotifier(process.env)
   const generations = await GenerationStore.open(paths.state, (warning) => log.warn({ warning }, 'generation is left out'))
-  const journal = new RuntimeJournal(join(paths.run, 'runtime.jsonl'), readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim())
+  const journal = new RuntimeJournal(join(paths.run, 'runtime.jsonl'), bootId())
   const stopping = { begun: false }
   const boot = new BootWriter({ folder: join(paths.state, 'boot'), loader: paths.loader, exec: dataplanes.exec, variant: options.variant, links: () => dataplanes.xdp.attached(), log })
   /** What systemd is told once the names on the bus are owned; null = it may be told at once. */
@@ -85,6 +97,7 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
   let bus: Promise<void> | null = null
   const daemon: Daemon = new Daemon({
     version, dataplanes: dataplanes.all, generations, journal, clock: systemClock, log, files: filesOf(options), passthrough: createPassthrough(dataplanes.exec, options.variant), acceptUnenforced: options.acceptUnenforced,
+    wayBack: wayBackEdges(options, dataplanes.exec),
     // The bus, the biggest part of the program, gets ready while iptables works.
     onChosen: () => { if (options.bus) bus ??= startServing(daemon, options, log, stopping, inForce) },
     onPermanent: (plan, generation) => boot.put(plan, generation),
@@ -118,6 +131,73 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
     daemon.subscribe(({ kind }) => { if (kind === 'reloaded') look() })
   }
   setTimeout(packMemory, packAfterMs).unref()
+}
+
+function bootId(): string {
+  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+}
+
+function wayBackEdges(options: CommandLine, exec: Exec): WayBackEdges {
+  const { paths, firewalldTree } = options
+  const file = new WayBackFile(paths.run, bootId())
+  const folder = firewalldTree === null ? paths.etc : firewalldTree.system
+  return {
+    file, refused: new RefusedFile(paths.state), history: new History(paths.state), snapshots: new Snapshots(paths.state),
+    self: { pid: process.pid, started: startOf(process.pid) ?? '' },
+    arm: (pending) => arm(paths, file, pending),
+    incoming: incomingConnections,
+    locate: (connections) => locate(exec, connections),
+    readFiles: () => readTree(folder, snapshotLimitBytes),
+    writeFiles: (files) => writeTree(folder, files),
+    unitOf,
+  }
+}
+
+/**
+ * Resolves when a guard watches. Under systemd it is a unit of its own that the note itself starts
+ * (derpanet-guard.path): a child of this process would be killed with it.
+ */
+async function arm(paths: DaemonPaths, file: WayBackFile, pending: PendingChange): Promise<void> {
+  const isUnit = process.env['SYSTEMD_EXEC_PID'] === String(process.pid)
+  if (!isUnit) startGuard(paths)
+  const end = systemClock.monotonicMs() + guardStartMs
+  while (!file.hasGuard(pending.id)) {
+    if (systemClock.monotonicMs() > end) throw new Error(isUnit ? 'no guard came; is derpanet-guard.path active?' : `no guard came; see ${join(paths.run, 'guard.log')}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+function startGuard(paths: DaemonPaths): void {
+  const log = openSync(join(paths.run, 'guard.log'), 'w', 0o600)
+  const args = [...process.execArgv, ...process.argv.slice(1), '--guard']
+  // Of its own session, and with no pipe of ours: what happens to us does not happen to it.
+  spawn(process.execPath, args, { detached: true, stdio: ['ignore', log, log], cwd: '/' }).unref()
+  closeSync(log)
+}
+
+/** Watches a change that waits for its confirmation from outside of the daemon that made it, and goes back in its place. */
+async function guard(options: CommandLine, log: Log): Promise<void> {
+  const { paths } = options
+  const outcome = await watchOver({
+    file: new WayBackFile(paths.run, bootId()), clock: systemClock, log, takeLock,
+    kill({ pid, started }) {
+      if (startOf(pid) === started) process.kill(pid, 'SIGKILL')
+    },
+    async goBack() {
+      const dataplanes = createDataplanes({ ...options, action: 'guard' }, log)
+      const generations = await GenerationStore.open(paths.state, (warning) => log.warn({ warning }, 'generation is left out'))
+      const daemon = new Daemon({
+        version, dataplanes: dataplanes.all, generations, journal: new RuntimeJournal(join(paths.run, 'runtime.jsonl'), bootId()), clock: systemClock, log,
+        files: filesOf(options), wayBack: wayBackEdges(options, dataplanes.exec),
+      })
+      // A daemon's start takes back what was not confirmed. It is left as by a crash: the next one finds its journal.
+      await daemon.start()
+      await daemon.followUp()
+      await daemon.settle()
+    },
+  })
+  log.info({ outcome }, 'guard ends')
+  process.exit(exitStatus.ended)
 }
 
 async function startServing(daemon: Daemon, options: CommandLine, log: Log, stopping: { readonly begun: boolean }, inForce: Promise<void>): Promise<void> {
@@ -213,7 +293,18 @@ async function purge(dataplanes: readonly Dataplane[], log: Log): Promise<void> 
  * Two writers in one network namespace would undo each other. An abstract socket is the lock: it belongs to the
  * namespace and dies with its owner.
  */
-async function isOnlyOne(): Promise<boolean> {
+async function isOnlyOne(runFolder: string): Promise<boolean> {
+  // While a guard takes an unconfirmed change back it is the writer, for a moment.
+  const file = new WayBackFile(runFolder, bootId())
+  const end = systemClock.monotonicMs() + guardStartMs
+  for (;;) {
+    if (await takeLock()) return true
+    if (!existsSync(file.path) || systemClock.monotonicMs() > end) return false
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
+
+function takeLock(): Promise<boolean> {
   const lock = createServer()
   return new Promise((resolve, reject) => {
     lock.once('error', (error: NodeJS.ErrnoException) => (error.code === 'EADDRINUSE' ? resolve(false) : reject(error)))

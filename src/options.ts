@@ -17,7 +17,7 @@ export interface DaemonPaths {
 }
 
 export interface CommandLine {
-  readonly action: 'run' | 'purge' | 'help' | 'version'
+  readonly action: 'run' | 'guard' | 'purge' | 'help' | 'version'
   readonly paths: DaemonPaths
   readonly busAddress: string | null
   readonly bus: boolean
@@ -57,6 +57,7 @@ What is done:
   --variant nft|legacy   which iptables to use             (the one the host uses)
   --bus-address ADDR  D-Bus to serve                       (the system bus)
   --no-bus            serve no D-Bus at all
+  --guard             watch a change that waits for its confirmation, take it back when its time is over, and end
   --purge             remove every rule, set, map and program of ours, and end
   --log FORMAT        journald, syslog, json or pretty     (what fits the output)
   --log-level LEVEL   debug, info, warn or error           (info)
@@ -86,7 +87,7 @@ export function parseCommandLine(args: readonly string[], program: string): Comm
   const beside = dirname(program)
   const run = values['run-dir'] ?? `${root}/run/derpanet`
   return {
-    action: values.help ? 'help' : values.version ? 'version' : values.purge ? 'purge' : 'run',
+    action: values.help ? 'help' : values.version ? 'version' : values.purge ? 'purge' : values.guard ? 'guard' : 'run',
     firewalldTree: values['system-config'] === undefined && values['default-config'] === undefined ? null : {
       system: values['system-config'] ?? `${root}/etc/firewalld`, defaults: values['default-config'] ?? `${root}/usr/lib/firewalld`,
     },
@@ -121,7 +122,7 @@ export function shippedFolder(root: string, program: string): string {
 const optionTable = {
   root: { type: 'string' }, 'config-dir': { type: 'string' }, 'lib-dir': { type: 'string' }, 'state-dir': { type: 'string' },
   'run-dir': { type: 'string' }, 'pin-dir': { type: 'string' }, loader: { type: 'string' }, 'bus-address': { type: 'string' },
-  'no-bus': { type: 'boolean' }, xdp: { type: 'string' }, variant: { type: 'string' }, purge: { type: 'boolean' }, log: { type: 'string' },
+  'no-bus': { type: 'boolean' }, xdp: { type: 'string' }, variant: { type: 'string' }, purge: { type: 'boolean' }, guard: { type: 'boolean' }, log: { type: 'string' },
   'log-level': { type: 'string' }, 'vendor-dir': { type: 'string' }, 'system-config': { type: 'string' }, 'default-config': { type: 'string' },
   'log-file': { type: 'string' }, debug: { type: 'string' }, nofork: { type: 'boolean' }, nopid: { type: 'boolean' },
   'accept-unenforced': { type: 'boolean' }, help: { type: 'boolean', short: 'h' }, version: { type: 'boolean', short: 'V' },

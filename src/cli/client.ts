@@ -9,13 +9,21 @@ const callTimeoutMs = 120_000
 
 const quiet: BusLog = { debug() {}, info() {}, warn() {}, error() {} }
 
-/** Calls one member of org.derpanet.Derpanet1 without arguments. Throws DerpanetError only. */
-export async function callDaemon(member: string, address: string | undefined): Promise<readonly unknown[]> {
+/** Arguments of a call. In `body` a variant is `{ signature, value }`. */
+export interface Arguments {
+  readonly signature: string
+  readonly body: readonly unknown[]
+}
+
+const noArguments: Arguments = { signature: '', body: [] }
+
+/** Calls one member of org.derpanet.Derpanet1. Throws DerpanetError only. */
+export async function callDaemon(member: string, address: string | undefined, { signature, body }: Arguments = noArguments): Promise<readonly unknown[]> {
   const transport = await connect({ address, log: quiet }).catch((error: unknown) => {
     throw new DerpanetError('NOT_RUNNING', `the system bus cannot be reached (${(error as Error).message}); is dbus running?`, { cause: error })
   })
   try {
-    return await transport.call({ ...service, member, signature: '', body: [], timeoutMs: callTimeoutMs, noAutoStart: true })
+    return await transport.call({ ...service, member, signature, body, timeoutMs: callTimeoutMs, noAutoStart: true })
   } catch (error) {
     throw explain(error)
   } finally {
@@ -24,8 +32,8 @@ export async function callDaemon(member: string, address: string | undefined): P
 }
 
 /** A call whose answer is one JSON text. */
-export async function callJson<Answer>(member: string, address: string | undefined): Promise<Answer> {
-  const [text] = await callDaemon(member, address)
+export async function callJson<Answer>(member: string, address: string | undefined, given: Arguments = noArguments): Promise<Answer> {
+  const [text] = await callDaemon(member, address, given)
   return JSON.parse(String(text)) as Answer
 }
 

@@ -1,11 +1,12 @@
 // The verbs and options of derpanetctl, with their help.
 import { Command, Option } from 'commander'
 import { version } from '../version.ts'
+import { apply, confirm, undo } from './apply.ts'
 import { check } from './check.ts'
 import { counters } from './counters.ts'
+import { diff, log } from './history.ts'
 import type { GlobalOptions } from './output.ts'
 import { plan } from './plan.ts'
-import { reload } from './reload.ts'
 import { status } from './status.ts'
 import { zones } from './zones.ts'
 
@@ -14,6 +15,8 @@ Examples:
   derpanetctl status                     is it filtering, and with what?
   derpanetctl check && derpanetctl reload
                                          the safe way to change a configuration
+  derpanetctl apply --confirm 60         the same on a host you can only reach through it; then: derpanetctl confirm
+  derpanetctl undo                       back to the configuration before
   derpanetctl check ./new-config         check a folder before it goes to /etc/derpanet; needs no root
   derpanetctl plan | less                what would be programmed, rule by rule, and its counters' names
   derpanetctl zones public               what zone public lets in, now
@@ -51,8 +54,19 @@ export function createProgram(done: (status: number) => void): Command {
   add('status', 'state, generation, dataplanes and why, pending changes, problems').action(verb((options) => status(options)))
   add('zones [zone]', 'zones in force: bindings and what they let in').option('-a, --all', 'also zones that nothing is bound to').action(verb((options, zone) => zones(options, zone, options['all'] === true)))
   add('counters', 'packets and bytes by rule').option('-a, --all', 'also rules that never decided').action(verb((options) => counters(options, options['all'] === true)))
-  add('reload', 'read the files and enforce them; on a mistake nothing changes').option('--force-lists', 'also take lists that became empty or changed by more than half')
-    .action(verb((options) => reload(options, options['forceLists'] === true)))
+  const change = (usage: string, text: string): Command => add(usage, text)
+    .option('--confirm <seconds>', 'taken back by itself unless `derpanetctl confirm` comes in time, even if the daemon dies')
+    .option('--even-if-cut-off', 'do it although it would keep you from connecting again')
+    .option('--dry-run', 'say what would change and do nothing')
+    .option('--force-lists', 'also take lists that became empty or changed by more than half')
+    .option('--expect <generation>', 'only if this generation is in force')
+  change('reload', 'read the files and enforce them; on a mistake nothing changes').action(verb((options) => apply(options)))
+  change('apply', 'the same as reload').action(verb((options) => apply(options)))
+  add('confirm', 'keep the change that waits for it').action(verb((options) => confirm(options)))
+  change('undo [generation]', 'take back what waits; else put the files of an earlier generation back and enforce them')
+    .option('--discard-edits', 'overwrite files that were edited and are not in force').action(verb((options, generation) => undo(options, generation)))
+  add('log', 'who changed what and when').option('-n, --lines <count>', 'so many, the newest last', '30').action(verb((options) => log(options)))
+  add('diff [from] [to]', 'what differs between two generations, `now` and `files` (now files)').action(verb((options, from, to) => diff(options, from, to)))
   add('check [path]', 'find every mistake in a configuration folder or file; offline, without root').action(verb((options, path) => check(options, path)))
   add('plan [path]', 'what would be programmed from the files; offline, without root').action(verb((options, path) => plan(options, path)))
   return program

@@ -35,6 +35,9 @@ export function formatStatus(found: ServiceStatus): string {
     lines.push(problem === null ? '  pending       changed files wait: derpanetctl reload' : '  pending       changed files have mistakes and are not in force:')
     for (const line of problem?.diagnostics ?? []) lines.push(`    ${printable(line, 1000)}`)
   }
+  if (found.unconfirmed !== undefined) {
+    lines.push(`  unconfirmed   generation ${found.unconfirmed.generation} is taken back in ${found.unconfirmed.secondsLeft} s: derpanetctl confirm keeps it`)
+  }
   for (const warning of found.warnings ?? []) lines.push(`  warning       ${printable(warning, 1000)}`)
   if (found.problem !== null) {
     lines.push('  problem       this is not in force:')

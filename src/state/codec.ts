@@ -60,15 +60,27 @@ const bigChars = 4096
  * administrator, because only there they are shown to somebody.
  */
 export function digestSettings(settings: Settings): string {
+  return digestOf(settings, () => true)
+}
+
+/**
+ * The same of what the administrator wrote alone: it stays when a new version of the program ships other definitions.
+ */
+export function digestOwn(settings: Settings): string {
+  return digestOf(settings, ({ layer }) => layer === 'admin' || layer === 'runtime')
+}
+
+function digestOf(settings: Settings, counts: (entry: Entry<object>) => boolean): string {
   const hash = createHash('sha256').update(entryText('main', mainTable, settings.main))
   for (const kind of kindNames) {
     const entries = settings[kind] as ReadonlyMap<string, Entry<object>>
-    const texts = [...entries.keys()].sort().map((name) => entryText(`${kind}/${name}`, kinds[kind], entries.get(name) as Entry<object>))
+    const names = [...entries].filter(([, entry]) => counts(entry)).map(([name]) => name).sort()
+    const texts = names.map((name) => entryText(`${kind}/${name}`, kinds[kind], entries.get(name) as Entry<object>))
     hash.update(texts.join(''))
   }
   for (const name of singleNames) {
     const entry = settings[name] as Entry<object> | undefined
-    if (entry !== undefined) hash.update(entryText(name, singles[name], entry))
+    if (entry !== undefined && counts(entry)) hash.update(entryText(name, singles[name], entry))
   }
   for (const { name, digest } of [...settings.lists.values()].sort((a, b) => (a.name < b.name ? -1 : 1))) hash.update(`lists/${name} ${digest}\n`)
   return hash.digest('hex')

@@ -16,7 +16,7 @@ export interface GenerationRecord {
   /** ISO 8601, UTC. */
   readonly at: string
   readonly by: Caller
-  readonly what: 'start' | 'reload' | 'change'
+  readonly what: 'start' | 'reload' | 'change' | 'apply' | 'undo'
   /** Digest of the settings (state/codec.ts). */
   readonly settings: string
 }
@@ -231,12 +231,13 @@ function checkedText(stored: string): { readonly text: string; readonly isWhole:
 function checksum(text: string): string {
   return createHash('sha256').update(text).digest('hex')
 }
+const recordWords = ['start', 'reload', 'change', 'apply', 'undo'] as const
 
 function decodeRecord(stored: unknown): GenerationRecord {
   const record = asObject(stored, 'generation')
   onlyKeys(record, ['number', 'at', 'by', 'what', 'settings'], 'generation')
-  const what = asText(record['what'], 'what')
-  if (what !== 'start' && what !== 'reload' && what !== 'change') throw new Error(`what ${what} is not known`)
+  const what = recordWords.find((word) => word === record['what'])
+  if (what === undefined) throw new Error(`what ${asText(record['what'], 'what')} is not known`)
   const at = asText(record['at'], 'at')
   if (Number.isNaN(Date.parse(at))) throw new Error('its time is no time')
   return { number: asCount(record['number'], 'number'), at, by: decodeCaller(record['by']), what, settings: asDigest(record['settings']) }

@@ -82,7 +82,8 @@ export class RuntimeJournal {
         damaged.push((error as Error).message)
       }
     })
-    return { header: decodeHeader(stored), lines, ...(damaged.length === 0 ? {} : { damaged }) }
+    const { format: _format, boot: _boot, ...header } = stored
+    return { header: decodeHeader(header), lines, ...(damaged.length === 0 ? {} : { damaged }) }
   }
 
   /** Of a journal whose header is damaged: was panic mode on as far as anything in it says? Then it stays on. */
@@ -98,8 +99,7 @@ export class RuntimeJournal {
 
   /** Starts it anew, atomically. /run is memory: there is nothing to flush to a disk. */
   begin(header: JournalHeader): void {
-    const expiries = header.expiries.map((expiry) => ({ ...expiry, change: encodeChange(expiry.change) }))
-    const line = `${JSON.stringify({ format: 1, boot: this.boot, ...header, expiries })}\n`
+    const line = `${JSON.stringify({ format: 1, boot: this.boot, ...encodeHeader(header) })}\n`
     mkdirSync(dirname(this.path), { recursive: true, mode: 0o700 })
     const fresh = openSync(`${this.path}.new`, 'w', 0o600)
     try {
@@ -113,6 +113,13 @@ export class RuntimeJournal {
     }
     this.close()
     this.fd = fresh
+  }
+
+  /** As {@link begin} with what `content` holds already: another past for the same boot. Nothing is appended by this process. */
+  rewrite(content: JournalContent): void {
+    this.begin(content.header)
+    for (const line of content.lines) this.append(line)
+    this.close()
   }
 
   /** Called after the change is in force and before its answer. Returns false when the journal has grown over its limit. */
@@ -147,8 +154,14 @@ function writeWhole(fd: number, text: string, from: number): number {
   return bytes.length
 }
 
-function decodeHeader(stored: Readonly<Record<string, unknown>>): JournalHeader {
-  onlyKeys(stored, ['format', 'boot', 'generation', 'settings', 'panic', 'runtime', 'defaultBound', 'expiries'], 'journal')
+/** Plain JSON; inverse of {@link decodeHeader}. */
+export function encodeHeader(header: JournalHeader): Readonly<Record<string, unknown>> {
+  return { ...header, expiries: header.expiries.map((expiry) => ({ ...expiry, change: encodeChange(expiry.change) })) }
+}
+
+/** Throws an Error that names the key. */
+export function decodeHeader(stored: Readonly<Record<string, unknown>>): JournalHeader {
+  onlyKeys(stored, ['generation', 'settings', 'panic', 'runtime', 'defaultBound', 'expiries'], 'journal')
   if (typeof stored['panic'] !== 'boolean') throw new Error('journal: panic is not true or false')
   return {
     generation: asCount(stored['generation'], 'journal generation'),

@@ -25,6 +25,8 @@ import { RuntimeJournal } from '../../src/state/journal.ts'
 import { firewalld, quiet, startPrivateBus } from '../dbus/support/bus.ts'
 import { answerOf, pathOf, probesOf, type Answer, type Probe, type RecordedSignal, type SequenceName } from './support/probes.ts'
 import { writeShippedTree, writeSystemTree, type Version } from './support/tree.ts'
+import { wayBackEdges } from '../support/way-back.ts'
+
 
 const prefix = 'org.fedoraproject.FirewallD1'
 const faces = { '2.5.0': '2.5', '1.3.3': '1.3' } as const
@@ -92,6 +94,7 @@ async function startDaemon(folder: string, version: Version): Promise<{ daemon: 
   const daemon = new Daemon({
     version: 'test', clock: systemClock, log: silentLog, generations, dataplanes: [createMemory()], acceptUnenforced: true,
     journal: new RuntimeJournal(join(folder, 'run/runtime.jsonl'), 'boot'),
+    wayBack: wayBackEdges({ etc: join(folder, 'etc'), state: join(folder, 'state'), run: join(folder, 'run') }, 'boot'),
     files: permanentFiles({ face: faces[version], loadOptions: () => ({}), storeOf: (face) => createFirewalldStore(paths, face) }),
   })
   await daemon.start()

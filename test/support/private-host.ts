@@ -38,6 +38,8 @@ export interface Running {
   readonly child: ChildProcess
   /** What it has written so far, both streams. */
   output(): string
+  /** To the program itself, and nothing more. */
+  signal(signal: NodeJS.Signals): Promise<void>
   /** TERM, and KILL after `graceMs` (default 5,000). Resolves when it is gone; gives the exit status (128+n for a signal). */
   stop(signal?: NodeJS.Signals, graceMs?: number): Promise<number>
   exited: Promise<number>
@@ -203,6 +205,7 @@ function startCommand(argv: readonly string[], options: { readonly env?: Readonl
     child,
     output: () => output,
     exited,
+    signal: (signal) => signalInside(child, signal),
     async stop(signal = 'SIGTERM', graceMs = 5000) {
       if (child.exitCode === null && child.signalCode === null) {
         await signalInside(child, signal)

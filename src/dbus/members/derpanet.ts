@@ -16,6 +16,11 @@ export const derpanetInterface: InterfaceRow = {
     method('Zones', '', 's', actions.derpanetInfo),
     method('Reload', '', '', actions.derpanetConfig),
     method('ReloadForcingLists', '', '', actions.derpanetConfig),
+    method('Apply', 'changes:s options:a{sv}', 's', actions.derpanetConfig),
+    method('Confirm', '', 'i', actions.derpanetConfig),
+    method('Undo', 'generation:i options:a{sv}', 's', actions.derpanetConfig),
+    method('Log', 'count:i', 's', actions.derpanetInfo),
+    method('Difference', 'from:s to:s', 'as', actions.derpanetInfo),
     signal('Reloaded'),
   ],
 }

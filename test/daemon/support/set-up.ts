@@ -11,6 +11,7 @@ import type { ServiceEvent } from '../../../src/service.ts'
 import { GenerationStore } from '../../../src/state/generations.ts'
 import { RuntimeJournal } from '../../../src/state/journal.ts'
 import type { Dataplane } from '../../../src/kernel/dataplane.ts'
+import { fakeEdges, wayBackEdges, type FakeEdges } from '../../support/way-back.ts'
 import { FakeClock } from './clock.ts'
 import { FakeDataplane } from './dataplane.ts'
 
@@ -37,6 +38,8 @@ export interface World {
   readonly log: LogLine[]
   readonly events: ServiceEvent[]
   readonly told: string[]
+  /** What the way back works through. */
+  readonly edges: FakeEdges
   /** How often the files were read. */
   readonly loads: { count: number }
   /** The daemon that runs now. */
@@ -58,6 +61,7 @@ export async function setUp(t: Test, files: Readonly<Record<string, string>> = {
   const events: ServiceEvent[] = []
   const told: string[] = []
   const loads = { count: 0 }
+  const edges = fakeEdges()
   const put = (base: string, name: string, text: string): void => {
     const path = join(folder, base, name)
     mkdirSync(dirname(path), { recursive: true, mode: 0o755 })
@@ -71,7 +75,7 @@ export async function setUp(t: Test, files: Readonly<Record<string, string>> = {
   const log: Log = { debug: note('debug'), info: note('info'), warn: note('warn'), error: note('error'), fatal: note('fatal') }
 
   const world: World = {
-    root: folder, clock, kernel, log: lines, events, told, loads,
+    root: folder, clock, kernel, log: lines, events, told, loads, edges,
     daemon: undefined as unknown as Daemon,
     write: (name, text) => put('etc', name, text),
     remove: (name) => rmSync(join(folder, 'etc', name)),
@@ -83,6 +87,7 @@ export async function setUp(t: Test, files: Readonly<Record<string, string>> = {
         files: counted(permanentFiles({
           face: '2.5', loadOptions: () => ({}), storeOf: (face) => createNativeStore({ ...paths, etc: join(folder, 'etc') }, face),
         }), loads),
+        wayBack: wayBackEdges({ etc: join(folder, 'etc'), state: join(folder, 'state'), run: join(folder, 'run') }, bootId, edges),
         tell: (phase, text) => void told.push(`${phase}: ${text}`),
       })
       world.daemon.subscribe((event) => void events.push(event))
@@ -125,9 +130,9 @@ export async function quiet(daemon: Daemon): Promise<void> {
 function counted(files: PermanentFiles, loads: { count: number }): PermanentFiles {
   return {
     ...files,
-    load: (previous) => {
+    load: (previous, how) => {
       loads.count += 1
-      return files.load(previous)
+      return files.load(previous, how)
     },
   }
 }

@@ -161,6 +161,11 @@ export function fakeService(initial: Settings = testSettings()): FakeService {
       runtime = { settings: permanent, panic: runtime.panic }
       emit({ kind: 'reloaded' })
     },
+    apply: async (_changes, options) => ({ applied: options.dryRun !== true, generation, differences: [], cutsOff: [], confirmWithinSec: options.confirmSec ?? null }),
+    confirm: async () => generation,
+    undo: async () => ({ applied: true, generation, differences: [], cutsOff: [], confirmWithinSec: null }),
+    history: () => [{ number: 1, at: '2026-01-01T00:00:00.000Z', by: { name: 'start' }, what: 'start', text: 'from files', isStored: true }],
+    difference: async (from, to) => [`${from} ${to}`],
     subscribe: (listener) => {
       listeners.add(listener)
       return () => listeners.delete(listener)

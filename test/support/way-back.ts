@@ -1,0 +1,37 @@
+// The edges of the way back for a daemon in a test: real files in two folders, no guard, connections as the test says.
+import { join } from 'node:path'
+import { readTree, writeTree } from '../../src/config/tree-files.ts'
+import type { WayBackEdges } from '../../src/daemon/way-back.ts'
+import type { Connection } from '../../src/model/connection.ts'
+import { History } from '../../src/state/history.ts'
+import { Snapshots, snapshotLimitBytes } from '../../src/state/snapshots.ts'
+import { RefusedFile, WayBackFile } from '../../src/state/way-back.ts'
+
+/** What a test may set and read. */
+export interface FakeEdges {
+  connections: readonly Connection[]
+  /** Why no guard comes; null = one comes. */
+  guardFails: string | null
+  armed: number
+}
+
+export function fakeEdges(): FakeEdges {
+  return { connections: [], guardFails: null, armed: 0 }
+}
+
+/** `state` must exist. */
+export function wayBackEdges(folders: { readonly etc: string; readonly state: string; readonly run: string }, bootId: string, fake = fakeEdges()): WayBackEdges {
+  return {
+    file: new WayBackFile(folders.run, bootId), refused: new RefusedFile(folders.state), history: new History(folders.state),
+    snapshots: new Snapshots(folders.state), self: { pid: 1, started: '1' },
+    async arm() {
+      if (fake.guardFails !== null) throw new Error(fake.guardFails)
+      fake.armed += 1
+    },
+    incoming: async () => fake.connections,
+    locate: async (connections) => connections.map((one) => ({ ...one, interface: 'eth0' })),
+    readFiles: () => readTree(folders.etc, snapshotLimitBytes),
+    writeFiles: (files) => writeTree(folders.etc, files),
+    unitOf: () => null,
+  }
+}
