@@ -13,7 +13,8 @@ function argument(arg: Arg, direction?: 'in' | 'out'): string {
 }
 
 function element(tag: 'method' | 'signal', name: string, body: string): string {
-  return body === '' ? `    <${tag} name="${name}"/>\n` : `    <${tag} name="${name}">\n${body}    </${tag}>\n`
+  // an element without arguments keeps its two lines: scripts compare the text
+  return `    <${tag} name="${name}">\n${body}    </${tag}>\n`
 }
 
 /** One `<interface>` element. Nothing here needs escaping: names and types are ours, letters and brackets only. */

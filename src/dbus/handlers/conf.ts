@@ -5,10 +5,9 @@ import { ArgumentError } from '../convert.ts'
 import type { Face } from '../members.ts'
 import { permanentSettings, type Call, type PropertyGetter, type PropertyHandlers, type PropertySetter } from './handler.ts'
 
-/** Written by nobody: firewalld takes the value and forgets it. Lockdown and helpers came to that with 2.x. */
+/** Written by nobody: firewalld takes the value and forgets it. Lockdown came to that with 2.x. */
 function isIgnored(name: string, face: Face): boolean {
-  if (name === 'MinimalMark' || name === 'AllowZoneDrifting') return true
-  return face === '2.5' && (name === 'Lockdown' || name === 'AutomaticHelpers')
+  return name === 'MinimalMark' || name === 'AllowZoneDrifting' || name === 'AutomaticHelpers' || (face === '2.5' && name === 'Lockdown')
 }
 
 const rpfilter = 'IPv6_rpfilter'

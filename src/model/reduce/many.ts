@@ -35,13 +35,14 @@ export function replaceLists(
     const wanted = given[field]
     if (wanted === undefined) continue
     const rule = itemRule(field)
-    const list = wanted.reduce((sofar: readonly unknown[], item) => {
-      const value = rule.parse(columnsOf(item), lookup)
-      return rule.has(sofar, value) ? sofar : rule.add(sofar, value)
-    }, [])
+    const had = old[field] ?? []
+    const values = wanted.map((item) => rule.parse(columnsOf(item), lookup))
+    const texts = new Set(values.map((value) => rule.text(value)))
+    // as if what goes were removed and what is new were added: what stays keeps its place
+    const kept = had.filter((item) => texts.has(rule.text(item)))
+    const list = values.reduce<readonly unknown[]>((sofar, value) => (rule.has(sofar, value) ? sofar : rule.add(sofar, value)), kept)
     lists[field] = list
     keys[field] = new Set(list.map((item) => rule.text(item)))
-    const had = old[field] ?? []
     for (const item of wanted) {
       const key = owner.itemKey(field, rule.text(item))
       if (rule.has(had, item)) continue

@@ -46,9 +46,9 @@ function checkZone(settings: Settings, name: string, zone: ZoneSettings): void {
   for (const [other, { value }] of settings.zones) {
     if (other === name || (name.includes('/') && combined(other) === combined(name))) continue
     const shared = zone.interfaces.find((item) => value.interfaces.includes(item))
-    if (shared !== undefined) throw new DerpanetError('INVALID_INTERFACE', `${who}: interface '${printable(shared)}' already bound to zone '${other}'`)
+    if (shared !== undefined) throw new DerpanetError('ZONE_CONFLICT', `${who}: interface '${printable(shared)}' already bound to zone '${other}'`)
     const source = value.sources.find((item) => own.has(sourceKey(item)))
-    if (source !== undefined) throw new DerpanetError('INVALID_ADDR', `${who}: source '${printable(source)}' already bound to zone '${other}'`)
+    if (source !== undefined) throw new DerpanetError('ZONE_CONFLICT', `${who}: source '${printable(source)}' already bound to zone '${other}'`)
   }
   const lookup = new Lookup(settings)
   for (const text of zone.sources) {
