@@ -3,7 +3,7 @@
 import type { Family } from '../model/addr.ts'
 import { families } from '../model/addr.ts'
 import type { Firewall } from '../model/firewall.ts'
-import { blockListRule, failsafeRule, neverBlockRule, stageRules } from '../model/stages.ts'
+import { blockListRule, discovery, failsafeRule, neverBlockRule, stageRules } from '../model/stages.ts'
 import type { EarlyPlan, PlanChain, PlanMatch, PlanRule } from './plan.ts'
 import { listSet, prefixSet } from './sets.ts'
 import type { SetRegistry } from './sets.ts'
@@ -19,6 +19,10 @@ export function compileEarly(firewall: Firewall): EarlyPlan {
     deny: firewall.blockLists.map((list) => ({ list, rule: blockListRule(list.name) })),
   }
 }
+
+const discoveryRules: readonly PlanRule[] = discovery.map((type) => ({
+  id: '', match: [{ kind: 'family', family: 'ipv6' }, { kind: 'icmp', type, code: null }], verdict: { kind: 'return' },
+}))
 
 /** null = nothing to decide, no hook needed. */
 export function earlyInputChain(firewall: Firewall, sets: SetRegistry): PlanChain | null {
@@ -40,7 +44,7 @@ export function earlyInputChain(firewall: Firewall, sets: SetRegistry): PlanChai
     verdict: { kind: 'return' },
     origin: port.origin,
   }))
-  return { name: 'early-input', rules: [...failsafe, ...neverBlockRules(firewall, sets, 'source', 'return'), ...drops] }
+  return { name: 'early-input', rules: [...failsafe, ...discoveryRules, ...neverBlockRules(firewall, sets, 'source', 'return'), ...drops] }
 }
 
 /** Only panic stops what leaves; the failsafe ports' answers and never-block destinations still do. */
@@ -56,6 +60,7 @@ export function earlyOutputChain(firewall: Firewall, sets: SetRegistry): PlanCha
     name: 'early-output',
     rules: [
       ...failsafe,
+      ...discoveryRules,
       ...neverBlockRules(firewall, sets, 'destination', 'return'),
       { id: stageRules.panic, match: [], verdict: { kind: 'drop' } },
     ],

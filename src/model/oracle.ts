@@ -9,7 +9,7 @@ import { fitsAddress, fitsMatch, inRange } from './oracle/match.ts'
 import type { ConnectionState, Judgement, Packet, Stage } from './packet.ts'
 import { protocolNumbers } from './port.ts'
 import type { Origin } from './settings.ts'
-import { blockListRule, essentials, failsafeRule, hiddenIpv4, neverBlockRule, reversePathExempt, stageRules, zoneForwardRule } from './stages.ts'
+import { blockListRule, discovery, essentials, failsafeRule, hiddenIpv4, neverBlockRule, reversePathExempt, stageRules, zoneForwardRule } from './stages.ts'
 import type { Essential } from './stages.ts'
 
 const accept: Verdict = { kind: 'accept' }
@@ -64,7 +64,7 @@ function markOf(firewall: Firewall, packet: Packet): number {
 
 /** Before connection tracking: panic and block lists, and who passes them. null = goes on. */
 function judgeEarly(firewall: Firewall, packet: Packet): Judgement | null {
-  if (failsafeOf(firewall, packet) !== null || neverBlockOf(firewall, packet, 'source') !== null) return null
+  if (isDiscovery(packet) || failsafeOf(firewall, packet) !== null || neverBlockOf(firewall, packet, 'source') !== null) return null
   if (firewall.panic) return builtin(drop, 'panic', stageRules.panic, 'panic mode')
   const list = firewall.blockLists.find((candidate) => listContains(candidate, packet.family, packet.source))
   if (list === undefined) return null
@@ -101,11 +101,15 @@ function judgeForward(firewall: Firewall, packet: Packet, state: ConnectionState
 function judgeOutput(firewall: Firewall, packet: Packet, state: ConnectionState): Judgement {
   const known = state === 'established' || state === 'related' || packet.outInterface === 'lo'
   const hidden = known ? null : hidesIpv4(firewall, packet)
-  if (!firewall.panic) return hidden ?? builtin(accept, 'output', 'output', 'packets of this host')
+  if (!firewall.panic || isDiscovery(packet)) return hidden ?? builtin(accept, 'output', 'output', 'packets of this host')
   const answers = ({ protocol, ports }: PortMatch): boolean => protocolNumbers[protocol] === packet.protocol && inRange(ports, packet.sourcePort)
   const port = firewall.failsafePorts.find(answers)
   const passes = port === undefined ? neverBlockOf(firewall, packet, 'destination') : written(accept, 'failsafe', failsafeRule(port), port.origin)
   return (passes !== null ? hidden ?? passes : null) ?? builtin(drop, 'panic', stageRules.panic, 'panic mode')
+}
+
+function isDiscovery(packet: Packet): boolean {
+  return packet.family === 'ipv6' && packet.protocol === 58 && discovery.includes(packet.icmpType ?? -1)
 }
 
 function connection(): Judgement {

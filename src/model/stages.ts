@@ -33,6 +33,12 @@ export function zoneForwardRule(zone: string): string {
   return `zone/${zone}/forward`
 }
 
+/**
+ * ICMPv6 types by which neighbours and routers find each other: IPv6's ARP. Neither panic nor a list stops them, because without
+ * them nobody reaches a failsafe port and never-block means nothing; no answer leads further than the link.
+ */
+export const discovery: readonly number[] = [133, 134, 135, 136]
+
 /** Neighbour and router discovery, which the reverse path filter must not ask about: kernels had no answer for them. */
 export const reversePathExempt: readonly number[] = [134, 135]
 

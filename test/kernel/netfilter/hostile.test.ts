@@ -50,6 +50,19 @@ t.test('on a kernel without IPv6 the rules of IPv4 are in force, and status says
   t.strictSame(await one.sets(), [])
 })
 
+t.test('a failsafe port is reached over IPv6 in panic mode too when nobody knows his neighbour yet', { skip }, async (t) => {
+  const one = await createNetfilterHost('nd', 'nft', t.testdir())
+  t.teardown(() => one.stop())
+  await (await one.host.firewall.agent()).serve(['tcp:22', 'tcp:23'])
+  const forget = async (): Promise<void> => {
+    for (const place of [one.host.firewall, one.host.outside]) await place.ok(['ip', '-6', 'neigh', 'flush', 'all'])
+  }
+  const knock = (port: number) => ({ kind: 'tcp', host: addresses.firewall.ext6, port, src: addresses.outside.second6, timeoutMs: 4000 } as const)
+  await one.apply({ zones: { public: { interfaces: ['ext0'] } }, main: { failsafePorts: ['22/tcp'] }, panic: true })
+  await forget()
+  t.match(await one.probe(knock(22), knock(23)), [/^open/, /^drop/])
+})
+
 t.test('a full disk keeps nothing out of the kernel, and the next start trusts nothing it cannot know', { skip }, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'derpanet-full-'))
   t.equal(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=16k', 'derpanet-test', folder]).status, 0)
