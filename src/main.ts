@@ -19,6 +19,7 @@ import { unreadFirewalldFiles, unreadFirewalldText } from './host/firewalld-file
 import { incomingConnections, locate } from './host/connections.ts'
 import { startOf, unitOf } from './host/processes.ts'
 import { watchLinks } from './host/links.ts'
+import { createDirect } from './kernel/direct.ts'
 import { createExec, type Exec } from './kernel/exec.ts'
 import { createNetfilter } from './kernel/netfilter/netfilter.ts'
 import { openRawSocket } from './kernel/netfilter/nfnetlink.ts'
@@ -42,6 +43,8 @@ type StartBus = typeof import('./dbus/server.ts').startBus
 const exitStatus = { ended: 0, failed: 1, usage: 2, second: 3 } as const
 const busRetryMs = 5000
 const packAfterMs = 300
+/** Costs one netlink message while nobody commits to nf_tables. */
+const lookEveryMs = 5000
 /** A guard is a process of Node's: on a slow machine with other work it takes its time. */
 const guardStartMs = 10_000
 
@@ -82,7 +85,8 @@ function createDataplanes({ action, paths, variant, xdp: xdpMode }: CommandLine,
   const netfilter = createNetfilter({ exec, openSocket: openRawSocket, stateDir: paths.run, log: (message, fields) => log.debug(fields ?? {}, message), warn: (message, fields) => log.warn(fields ?? {}, message), ...(variant === null ? {} : { variant }) })
   if (action === 'run') netfilter.lookAhead()
   const xdp = createXdp({ pinDir: paths.pins, loader: paths.loader, object: paths.object, exec, log, mode: xdpMode })
-  return { exec, all: [netfilter, xdp], xdp }
+  const direct = createDirect({ run: createPassthrough(exec, variant), stateDir: paths.run })
+  return { exec, all: [netfilter, direct, xdp], xdp }
 }
 
 async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Promise<void> {
@@ -120,6 +124,7 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
     onTrouble: (reason) => log.warn({ reason }, 'folder is not watched; changes there need a reload'),
   })
   beatForWatchdog(notify)
+  lookAtKernel(daemon, log)
   await daemon.followUp()
   boot.linksChanged()
   followLinks(daemon, dataplanes.xdp, boot, log)
@@ -273,6 +278,12 @@ function listenToSignals(daemon: Daemon, boot: BootWriter, notify: Notifier, log
 
 function beatForWatchdog(notify: Notifier): void {
   if (notify.watchdogIntervalMs !== null) setInterval(() => notify.watchdog(), notify.watchdogIntervalMs)
+}
+
+function lookAtKernel(daemon: Daemon, log: Log): void {
+  setTimeout(() => {
+    daemon.lookAtKernel().catch((error: unknown) => log.error({ error }, 'the kernel could not be looked at')).finally(() => lookAtKernel(daemon, log))
+  }, lookEveryMs)
 }
 
 async function purge(dataplanes: readonly Dataplane[], log: Log): Promise<void> {

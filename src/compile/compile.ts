@@ -50,6 +50,7 @@ export function compile(firewall: Firewall): Plan {
       ? []
       : [{ name: binding.interface.name, wildcard: binding.interface.wildcard, zone: binding.zone }])),
     defaultZone: firewall.defaultZone,
+    ...(firewall.direct === undefined ? {} : { direct: firewall.direct }),
     ...(firewall.xdp === undefined ? {} : { xdp: firewall.xdp }),
   }
 }

@@ -3,6 +3,7 @@
 import { families } from '../model/addr.ts'
 import type { Family, Prefix } from '../model/addr.ts'
 import type { Effect, Limit, PacketType, PortMatch, PortProtocol, PortRange, RejectType } from '../model/firewall.ts'
+import type { DirectSettings } from '../model/direct.ts'
 import type { AddressList, Origin, XdpMode } from '../model/settings.ts'
 
 /** Families are words of a plan: who reads plans need not know the model. */
@@ -119,6 +120,8 @@ export interface Plan {
   /** Interfaces bound to zones, for XDP attachment; wildcards are resolved by the edge against existing links. */
   readonly interfaces: readonly { readonly name: string; readonly wildcard: boolean; readonly zone: string }[]
   readonly defaultZone: string
+  /** What clients put beside our rules, as they said it. Absent = nothing. */
+  readonly direct?: DirectSettings
   /** Where XDP may go: `mode` for interfaces that `interfaces` does not name. Absent = auto everywhere. */
   readonly xdp?: { readonly mode: XdpMode; readonly interfaces: Readonly<Record<string, XdpMode>> }
 }

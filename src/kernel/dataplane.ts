@@ -23,7 +23,9 @@ export interface DataplaneStatus {
  * message says otherwise; the daemon then applies the previous plan again.
  */
 export interface Dataplane {
-  readonly name: 'netfilter' | 'xdp' | 'memory'
+  /** Is what apply() wrote still there? Others may flush what is not theirs. Called between changes; absent = nobody else can. */
+  isIntact?(): Promise<boolean>
+  readonly name: 'netfilter' | 'direct' | 'xdp' | 'memory'
   /**
    * Called before any other dataplane moves to `next`: stop every decision that `next` would not also make.
    * (XDP: mode word DEFER, block lists narrowed to what both plans drop.) Dataplanes that are always complete have none.

@@ -6,7 +6,7 @@
 //    would complete to them. The other long ones belong to matches and targets, which only look at packets.
 // 3. Names of matches, targets and tables are words: the tool makes file names of them.
 import { DerpanetError, printable } from '../errors.ts'
-import type { DirectFamily } from './direct.ts'
+import type { DirectChain, DirectFamily, DirectRule } from './direct.ts'
 import { requireDirectFamily } from './direct.ts'
 
 interface ToolOptions {
@@ -79,6 +79,27 @@ function checkShort({ flags, valued, optional }: ToolOptions, word: string, next
     if (optional.includes(letter)) continue
     refuse(word)
   }
+}
+
+/** Words by which a tool is told what to do and where: a rule has none of its own. */
+const commands: readonly string[] = [
+  '--append', '--delete', '--insert', '--replace', '--list', '--list-rules', '--flush', '--zero', '--new-chain', '--delete-chain', '--policy', '--rename-chain',
+  '--check', '--table', '--help', '--version',
+]
+
+/** As {@link checkToolArgs} for the words of a rule, and INVALID_PASSTHROUGH for a command or a table among them. */
+export function checkDirectRule(rule: DirectRule): void {
+  checkDirectChain(rule)
+  for (const word of checkToolArgs(rule.ipv, rule.args).args) {
+    const isShort = /^-[^-]/.test(word) && /^-[46fnvx]*[ADIRNEPFZXLSCthV]/.test(word) && !(rule.ipv === 'eb' && word === '-I')
+    const [name = ''] = word.split('=')
+    if (isShort || (name.length > 2 && commands.some((whole) => whole.startsWith(name)))) refuse(word)
+  }
+}
+
+/** Throws INVALID_CHAIN for a name that no tool takes as one, or that is ours. */
+export function checkDirectChain({ chain }: DirectChain): void {
+  if (!/^[^\s!-]\S{0,30}$/u.test(chain) || chain.startsWith('DERPA_')) throw new DerpanetError('INVALID_CHAIN', `'${printable(chain)}' cannot be used`)
 }
 
 const readers: ReadonlySet<string> = new Set(['list', 'list-rules', 'check', 'help', 'version'])

@@ -1,5 +1,6 @@
 // The Firewall: the whole resolved configuration, immutable. Every name is looked up, every rule is in the order in
 // which it decides. Three interpreters read it: the oracle (model/oracle.ts), the ruleset and the XDP program.
+import type { DirectSettings } from './direct.ts'
 import type { AddressList, LogDenied, Origin, XdpMode, ZoneTarget } from './settings.ts'
 import type { Family, Prefix } from './addr.ts'
 
@@ -176,6 +177,8 @@ export interface Firewall {
   readonly reversePath?: 'strict' | 'loose' | 'off'
   /** IPv6 destinations that hide an IPv4 address which does not belong into the Internet are rejected (RFC 3964). */
   readonly rejectHiddenIpv4?: boolean
+  /** Arguments of tools: what packets make of it is the tools' business. Absent = nothing. */
+  readonly direct?: DirectSettings
   /** Where XDP may go; decides no packet. Absent = auto everywhere. */
   readonly xdp?: { readonly mode: XdpMode; readonly interfaces: Readonly<Record<string, XdpMode>> }
 }

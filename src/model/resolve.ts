@@ -2,6 +2,7 @@
 // identity from one generation to the next, so that whoever compiles them can skip them.
 import { printable } from '../errors.ts'
 import { parsePrefix } from './addr.ts'
+import { checkDirectChain, checkDirectRule, checkToolArgs } from './direct-args.ts'
 import type { Firewall, IpSet, PortMatch, Zone } from './firewall.ts'
 import { ipSetFamily } from './ipset-entry.ts'
 import { portMatch } from './resolve/service.ts'
@@ -44,7 +45,7 @@ export function resolve(runtime: Runtime): Resolved {
   checkConflicts(zones, problems)
   reportTimedSets(active, settings, problems)
   reportPolicies(settings, new Set(active.map(({ zone }) => zone.name)), problems)
-  reportDirect(settings, problems)
+  checkDirect(settings, problems)
   const reversePath = reversePathOf(settings.main, problems)
 
   const firewall: Firewall = {
@@ -59,6 +60,7 @@ export function resolve(runtime: Runtime): Resolved {
     panic,
     logDenied: main.logDenied,
     reversePath,
+    ...(settings.direct === undefined ? {} : { direct: settings.direct.value }),
     rejectHiddenIpv4: isYes(main.firewalld['RFC3964_IPv4'] ?? 'yes'),
     xdp: { mode: main.xdp, interfaces: main.xdpInterfaces },
   }
@@ -71,12 +73,15 @@ export function resolve(runtime: Runtime): Resolved {
   }
 }
 
-function reportDirect({ direct }: Settings, problems: Problems): void {
+/** What no tool may be given is refused here; whether a tool takes the rest, it says itself. */
+function checkDirect({ direct }: Settings, problems: Problems): void {
   if (direct === undefined) return
-  for (const [key, what] of [['chains', 'direct chains'], ['rules', 'direct rules'], ['passthroughs', 'passthroughs']] as const) {
-    if (direct.value[key].length > 0) problems.notEnforced(what, originOf(direct, what, key))
-  }
+  const { chains, rules, passthroughs } = direct.value
+  problems.attempt(originOf(direct, 'direct chains', 'chains'), () => chains.forEach(checkDirectChain))
+  problems.attempt(originOf(direct, 'direct rules', 'rules'), () => rules.forEach(checkDirectRule))
+  problems.attempt(originOf(direct, 'passthroughs', 'passthroughs'), () => passthroughs.forEach(({ ipv, args }) => checkToolArgs(ipv, args)))
 }
+
 
 /** In use: it has an interface or a source, or takes what no zone takes. */
 function isActive(zone: Zone, defaultZone: string): boolean {

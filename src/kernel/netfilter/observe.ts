@@ -34,7 +34,7 @@ export function parseSave(text: string): SavedFamily {
   let base = new Map<string, { policy: string; rules: number }>()
   let jumps: ObservedJump[] = []
   const positions = new Map<string, number>()
-  for (const line of text.split('\n')) {
+  for (const line of wholeLines(text)) {
     if (line === '' || line.startsWith('#') || line === 'COMMIT') continue
     if (line.startsWith('*')) {
       chains = new Map()
@@ -53,7 +53,7 @@ export function parseSave(text: string): SavedFamily {
       } else if (policy !== '-') base.set(name, { policy, rules: 0 })
       continue
     }
-    const rule = /^(?:\[(\d+):(\d+)\] )?-A (\S+) ?(.*)$/.exec(line)
+    const rule = /^(?:\[(\d+):(\d+)\] )?-A (\S+) ?(.*)$/s.exec(line)
     if (rule === null) throw new Error(`cannot read iptables-save: ${JSON.stringify(line.slice(0, 120))}`)
     const [, packets = '0', bytes = '0', chain = '', words = ''] = rule
     if (chain.startsWith(chainMarker)) {
@@ -69,6 +69,26 @@ export function parseSave(text: string): SavedFamily {
     if (/(^| )-[jg] DERPA_\S+$/.test(words)) jumps.push({ chain, rule: words, position })
   }
   return result
+}
+
+/** A quoted comment may hold line ends: such a rule is one line here, or somebody's comment could pass for a rule. */
+function* wholeLines(text: string): Generator<string> {
+  let begun = ''
+  for (const line of text.split('\n')) {
+    const whole = begun === '' ? line : `${begun}\n${line}`
+    begun = whole.includes('"') && isQuoteOpen(whole) ? whole : ''
+    if (begun === '') yield whole
+  }
+  if (begun !== '') yield begun
+}
+
+function isQuoteOpen(line: string): boolean {
+  let open = false
+  for (let at = 0; at < line.length; at++) {
+    if (open && line[at] === '\\') at++
+    else if (line[at] === '"') open = !open
+  }
+  return open
 }
 
 /** What is ours among it. */

@@ -1,0 +1,233 @@
+// Direct chains, rules and passthroughs of firewalld's clients as a Dataplane: a third class of kernel objects, neither ours
+// nor foreign. What was put there is written down, so that a restart goes on from it and purge takes it away.
+//
+// A rule for one of the kernel's chains stands in NAME_direct, which is called right behind our own jumps: our verdict on the
+// packet is given in an earlier table (docs/adr/0001), so what a direct rule accepts was let in already, and what it denies is
+// denied. Everything goes to the tools as single arguments of single calls; no text is put together that a tool would split.
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Plan } from '../compile/plan.ts'
+import { DerpanetError, printable } from '../errors.ts'
+import { builtinChains, emptyDirect } from '../model/direct.ts'
+import type { DirectChain, DirectFamily, DirectPassthrough, DirectRule, DirectSettings } from '../model/direct.ts'
+import type { ApplyReport, Counters, Dataplane, DataplaneStatus } from './dataplane.ts'
+import type { Passthrough } from './passthrough.ts'
+
+export interface DirectOptions {
+  /** Runs one tool; rejects with COMMAND_FAILED and what it said. */
+  readonly run: Passthrough
+  /** A directory of our own that does not outlive the kernel's tables; created when missing. */
+  readonly stateDir: string
+}
+
+interface Step {
+  readonly ipv: DirectFamily
+  readonly args: readonly string[]
+  /** What takes it back; null = nothing does. */
+  readonly undo: readonly string[] | null
+  /** It is about to go: that it is gone already is as good. */
+  readonly removes?: true
+}
+
+const fileName = 'direct.json'
+const layout = 1
+
+export function createDirect(options: DirectOptions): Dataplane {
+  return new Direct(options)
+}
+
+class Direct implements Dataplane {
+  readonly name = 'direct'
+  private present: DirectSettings | null = null
+  private problem: string | null = null
+
+  constructor(private readonly options: DirectOptions) {}
+
+  async apply(plan: Plan): Promise<ApplyReport> {
+    const started = performance.now()
+    const before = await this.known()
+    const wanted = plan.direct ?? emptyDirect
+    if (before === wanted) return { summary: 'nothing to do', elapsedMs: performance.now() - started }
+    try {
+      const count = await this.change(before, wanted)
+      this.problem = null
+      return { summary: `${count} calls`, elapsedMs: performance.now() - started }
+    } catch (error) {
+      this.problem = (error as Error).message
+      throw error
+    }
+  }
+
+  counters(): Promise<Counters> {
+    return Promise.resolve(new Map())
+  }
+
+  async status(): Promise<DataplaneStatus> {
+    const { chains, rules, passthroughs } = await this.known()
+    const count = chains.length + rules.length + passthroughs.length
+    const details = count === 0 ? [] : [{ subject: 'direct', text: `${chains.length} chains, ${rules.length} rules, ${passthroughs.length} passthroughs` }]
+    if (this.problem !== null) return { name: this.name, state: 'degraded', details: [...details, { subject: 'last failure', text: this.problem }] }
+    return { name: this.name, state: count === 0 ? 'off' : 'ok', details }
+  }
+
+  async purge(): Promise<void> {
+    await this.change(await this.known(), emptyDirect)
+    await rm(join(this.options.stateDir, fileName), { force: true })
+  }
+
+  /** Number of calls. After a failure what was done is taken back, the last first. */
+  private async change(before: DirectSettings, wanted: DirectSettings): Promise<number> {
+    const steps = stepsBetween(before, wanted)
+    const done: Step[] = []
+    try {
+      for (const step of steps) {
+        await this.take(step)
+        done.push(step)
+      }
+    } catch (error) {
+      const failures: string[] = []
+      for (const { ipv, undo } of done.reverse()) {
+        if (undo !== null) await this.options.run(ipv, undo).catch((failure: Error) => failures.push(failure.message))
+      }
+      if (failures.length > 0) throw new DerpanetError('COMMAND_FAILED', `${(error as Error).message}; and not taken back: ${failures.join('; ')}`, { cause: error })
+      throw error
+    }
+    if (steps.length > 0) await this.write(wanted)
+    this.present = wanted
+    return steps.length
+  }
+
+  private async take({ ipv, args, removes }: Step): Promise<void> {
+    try {
+      await this.options.run(ipv, isHook(args) ? await this.behindOurs(ipv, args) : args)
+    } catch (error) {
+      if (removes === true && /matching rule exist|No chain|does not exist|doesn't exist|Bad rule|not found/i.test((error as Error).message)) return
+      throw error
+    }
+  }
+
+  /** The jump into a direct chain comes right behind the jumps into ours. */
+  private async behindOurs(ipv: DirectFamily, args: readonly string[]): Promise<readonly string[]> {
+    if (ipv === 'eb') return args
+    const [, table = '', , chain = '', , ...rest] = args
+    const listed = (await this.options.run(ipv, ['-t', table, '-S', chain])).split('\n').filter((line) => line.startsWith('-A '))
+    const foreign = listed.findIndex((line) => !/ -[jg] DERPA_\S+$/.test(line))
+    return ['-t', table, '-I', chain, String((foreign < 0 ? listed.length : foreign) + 1), ...rest]
+  }
+
+  private async known(): Promise<DirectSettings> {
+    this.present ??= await this.read()
+    return this.present
+  }
+
+  private async read(): Promise<DirectSettings> {
+    try {
+      const file = JSON.parse(await readFile(join(this.options.stateDir, fileName), 'utf8')) as { layout: number; direct: DirectSettings }
+      if (file.layout !== layout) throw new Error(`direct.json has layout ${file.layout}, not ${layout}`)
+      return file.direct
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return emptyDirect
+      throw error
+    }
+  }
+
+  private async write(direct: DirectSettings): Promise<void> {
+    const path = join(this.options.stateDir, fileName)
+    await mkdir(this.options.stateDir, { recursive: true, mode: 0o700 })
+    await writeFile(`${path}.new`, JSON.stringify({ layout, direct }), { mode: 0o600 })
+    await rename(`${path}.new`, path)
+  }
+}
+
+/** What has to go goes first, callers before what they call; what comes the other way round. */
+export function stepsBetween(before: DirectSettings, wanted: DirectSettings): readonly Step[] {
+  const gone = <T>(old: readonly T[], next: readonly T[]): readonly T[] => {
+    const kept = new Set(next.map((one) => JSON.stringify(one)))
+    return old.filter((one) => !kept.has(JSON.stringify(one)))
+  }
+  const rulesLeft = before.rules.filter((rule) => !gone(before.rules, wanted.rules).includes(rule))
+  const steps: Step[] = []
+  for (const { ipv, args } of [...gone(before.passthroughs, wanted.passthroughs)].reverse()) {
+    const undo = reversed(args)
+    if (undo !== null) steps.push({ ipv, args: undo, undo: args, removes: true })
+  }
+  for (const rule of gone(before.rules, wanted.rules)) steps.push(removal(rule, rulesLeft))
+  for (const [chain, hooked] of hooksOf(before.rules)) {
+    if (!hooksOf(wanted.rules).has(chain)) steps.push(...hookSteps(hooked).map(invert).reverse())
+  }
+  for (const chain of [...gone(before.chains, wanted.chains)].reverse()) steps.push(invert(newChain(chain, chain.chain)))
+  for (const chain of gone(wanted.chains, before.chains)) steps.push(newChain(chain, chain.chain))
+  for (const [chain, hooked] of hooksOf(wanted.rules)) if (!hooksOf(before.rules).has(chain)) steps.push(...hookSteps(hooked))
+  const standing = [...rulesLeft]
+  for (const rule of gone(wanted.rules, before.rules)) {
+    steps.push(addition(rule, standing))
+    standing.push(rule)
+  }
+  for (const { ipv, args } of gone(wanted.passthroughs, before.passthroughs)) steps.push(passing({ ipv, args }))
+  return steps
+}
+
+function passing({ ipv, args }: DirectPassthrough): Step {
+  return { ipv, args, undo: reversed(args) }
+}
+
+function invert({ ipv, args, undo }: Step): Step {
+  return { ipv, args: undo ?? [], undo: args, removes: true }
+}
+
+function isBuiltin({ ipv, table, chain }: DirectChain): boolean {
+  return builtinChains[ipv][table]?.includes(chain) === true
+}
+
+/** The chain a rule really stands in. */
+function homeOf(rule: DirectChain): string {
+  return isBuiltin(rule) ? `${rule.chain}_direct` : rule.chain
+}
+
+function hooksOf(rules: readonly DirectRule[]): ReadonlyMap<string, DirectChain> {
+  return new Map(rules.filter(isBuiltin).map((rule) => [JSON.stringify([rule.ipv, rule.table, rule.chain]), rule]))
+}
+
+function hookSteps(of: DirectChain): readonly Step[] {
+  const { ipv, table, chain } = of
+  const jump = ['-j', homeOf(of)]
+  return [newChain(of, homeOf(of)), { ipv, args: ['-t', table, '-I', chain, '1', ...jump], undo: ['-t', table, '-D', chain, ...jump] }]
+}
+
+function isHook(args: readonly string[]): boolean {
+  return args.length === 7 && args[2] === '-I' && args[5] === '-j' && args[6] === `${args[3]}_direct`
+}
+
+/** A chain of ebtables ends in ACCEPT unless told otherwise. */
+function newChain({ ipv, table }: DirectChain, name: string): Step {
+  return { ipv, args: ['-t', table, '-N', name, ...(ipv === 'eb' ? ['-P', 'RETURN'] : [])], undo: ['-t', table, '-X', name] }
+}
+
+/** Behind those of its chain that have its priority or a smaller one. */
+function addition(rule: DirectRule, standing: readonly DirectRule[]): Step {
+  const { ipv, table, args } = rule
+  const at = placeOf(rule, standing)
+  return { ipv, args: ['-t', table, '-I', homeOf(rule), String(at), ...args], undo: ['-t', table, '-D', homeOf(rule), ...args] }
+}
+
+function removal(rule: DirectRule, staying: readonly DirectRule[]): Step {
+  const { args, undo, ipv } = addition(rule, staying)
+  return { ipv, args: undo ?? [], undo: args, removes: true }
+}
+
+function placeOf(rule: DirectRule, standing: readonly DirectRule[]): number {
+  const before = standing.filter((one) => one.ipv === rule.ipv && one.table === rule.table && one.chain === rule.chain && one.priority <= rule.priority)
+  return before.length + 1
+}
+
+const inverse: Readonly<Record<string, string>> = {
+  '-A': '-D', '--append': '-D', '-I': '-D', '--insert': '-D', '-N': '-X', '--new-chain': '-X',
+}
+
+/** The call that takes this one back; null = there is none. */
+function reversed(args: readonly string[]): readonly string[] | null {
+  const at = args.findIndex((word) => Object.hasOwn(inverse, word))
+  if (at < 0) return null
+  const isNumbered = (args[at] === '-I' || args[at] === '--insert') && /^\d+$/.test(args[at + 2] ?? '')
+  return [...args.slice(0, at), inverse[args[at]!]!, ...args.slice(at + 1, at + 2), ...args.slice(at + (isNumbered ? 3 : 2))]
+}
