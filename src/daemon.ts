@@ -906,6 +906,18 @@ export class Daemon implements FirewallService {
     }
   }
 
+  /** Looks whether somebody took our rules out of the kernel (`nft flush ruleset`), and puts them back. To be called now and then. */
+  async lookAtKernel(): Promise<void> {
+    await this.queue.add('repair', async () => {
+      const plan = this.enforcer.inForce()
+      if (plan === null || this.stopped || await this.enforcer.isIntact()) return
+      this.log.error({}, 'somebody changed or removed rules of ours in the kernel; they are put back')
+      const summary = await this.enforcer.apply(plan)
+      this.log.warn({ summary }, 'rules are in force again')
+      if (this.enforcer.needsRepair()) this.scheduleRepair()
+    })
+  }
+
   private scheduleRepair(): void {
     if (this.repairing || this.stopped) return
     this.repairing = true

@@ -44,6 +44,8 @@ const exitStatus = { ended: 0, failed: 1, usage: 2, second: 3 } as const
 const busRetryMs = 5000
 const packAfterMs = 300
 /** Costs one netlink message while nobody commits to nf_tables. */
+const lookEveryMs = 10_000
+/** Costs one netlink message while nobody commits to nf_tables. */
 const lookEveryMs = 5000
 /** A guard is a process of Node's: on a slow machine with other work it takes its time. */
 const guardStartMs = 10_000
@@ -124,6 +126,7 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
     onTrouble: (reason) => log.warn({ reason }, 'folder is not watched; changes there need a reload'),
   })
   beatForWatchdog(notify)
+  lookAtKernel(daemon, log)
   lookAtKernel(daemon, log)
   await daemon.followUp()
   boot.linksChanged()
@@ -278,6 +281,12 @@ function listenToSignals(daemon: Daemon, boot: BootWriter, notify: Notifier, log
 
 function beatForWatchdog(notify: Notifier): void {
   if (notify.watchdogIntervalMs !== null) setInterval(() => notify.watchdog(), notify.watchdogIntervalMs)
+}
+
+function lookAtKernel(daemon: Daemon, log: Log): void {
+  setTimeout(() => {
+    daemon.lookAtKernel().catch((error: unknown) => log.error({ error }, 'the kernel could not be looked at')).finally(() => lookAtKernel(daemon, log))
+  }, lookEveryMs)
 }
 
 function lookAtKernel(daemon: Daemon, log: Log): void {

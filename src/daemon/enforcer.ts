@@ -30,6 +30,12 @@ export class Enforcer {
     return this.plan
   }
 
+  /** Does the kernel still hold what was enforced? */
+  async isIntact(): Promise<boolean> {
+    const intact = await Promise.all(this.dataplanes.map((dataplane) => dataplane.isIntact?.() ?? true))
+    return intact.every((each) => each)
+  }
+
   /** Should apply() be tried again with the same plan? */
   needsRepair(): boolean {
     return this.unsure !== null || this.degraded.size > 0

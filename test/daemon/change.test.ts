@@ -246,3 +246,16 @@ t.test('counters of all dataplanes add up by rule', async (t) => {
   await world.boot({ dataplanes: [world.kernel, new FakeSubtractor()] })
   t.strictSame((await world.daemon.counters()).get('r'), { packets: 2n, bytes: 120n })
 })
+
+t.test('what somebody else took out of the kernel is put back, and logged', async (t) => {
+  const world = await setUp(t)
+  let intact = true
+  Object.assign(world.kernel, { isIntact: async () => intact })
+  const before = world.kernel.applied.length
+  await world.daemon.lookAtKernel()
+  t.equal(world.kernel.applied.length, before, 'nothing to do')
+  intact = false
+  await world.daemon.lookAtKernel()
+  t.equal(world.kernel.applied.length, before + 1)
+  t.ok(world.log.some(({ level, message }) => level === 'error' && message.startsWith('somebody changed or removed rules of ours')))
+})

@@ -151,6 +151,22 @@ class Netfilter implements NetfilterDataplane {
     await this.writeState(state)
   }
 
+  async isIntact(): Promise<boolean> {
+    const { plan, known } = this
+    // not read back yet, or not known since a failure: settle() or the next apply() looks
+    if (plan === null || known === null || this.unsettled !== null) return true
+    const { tools, state } = await this.open()
+    if (known.generation !== null && known.generation === await this.generation(tools)) return true
+    const { observed, generation } = await this.observeAll(tools, state)
+    const changes = changesFor(tools, plan, observed, null)
+    if (changes.load.length > 0 || changesTables(changes)) {
+      this.known = null
+      return false
+    }
+    this.known = { observed, generation }
+    return true
+  }
+
   async counters(): Promise<Counters> {
     const { tools, state } = await this.open()
     const tally = new Tally(state.counted)

@@ -9,7 +9,7 @@ import { compile } from '../../../src/compile/compile.ts'
 import { createExec } from '../../../src/kernel/exec.ts'
 import { createNetfilter } from '../../../src/kernel/netfilter/netfilter.ts'
 import { firewallOf, type ConfigurationWords } from '../../support/configuration.ts'
-import { createNetfilterHost } from '../../support/netfilter-host.ts'
+import { createNetfilterHost, variants } from '../../support/netfilter-host.ts'
 import { openSocketIn } from '../../support/netlink.ts'
 import { addresses, whyNoPrivateHost } from '../../support/private-host.ts'
 
@@ -62,6 +62,24 @@ t.test('a failsafe port is reached over IPv6 in panic mode too when nobody knows
   await forget()
   t.match(await one.probe(knock(22), knock(23)), [/^open/, /^drop/])
 })
+
+for (const variant of variants) {
+  t.test(`${variant}: rules that somebody else flushed are missed, and come back`, { skip }, async (t) => {
+    const one = await createNetfilterHost('flush', variant, t.testdir())
+    t.teardown(() => one.stop())
+    await (await one.host.firewall.agent()).serve(['tcp:22', 'tcp:23'])
+    await one.apply(base)
+    t.equal(await one.dataplane.isIntact?.(), true)
+    await one.iptables('-A', 'INPUT', '-s', '203.0.113.9', '-j', 'DROP')
+    t.equal(await one.dataplane.isIntact?.(), true, 'rules of others are their business')
+    await one.host.firewall.ok([`iptables-${variant}`, '-t', 'mangle', '-F', 'INPUT'])
+    t.match(await one.probe({ kind: 'tcp', host: ext4, port: 23 }), [/^open/])
+    t.equal(await one.dataplane.isIntact?.(), false)
+    await one.apply(base)
+    t.match(await one.probe({ kind: 'tcp', host: ext4, port: 23 }), [/^reject/])
+    t.equal(await one.dataplane.isIntact?.(), true)
+  })
+}
 
 t.test('a full disk keeps nothing out of the kernel, and the next start trusts nothing it cannot know', { skip }, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'derpanet-full-'))
