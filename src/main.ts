@@ -45,8 +45,6 @@ const busRetryMs = 5000
 const packAfterMs = 300
 /** Costs one netlink message while nobody commits to nf_tables. */
 const lookEveryMs = 10_000
-/** Costs one netlink message while nobody commits to nf_tables. */
-const lookEveryMs = 5000
 /** A guard is a process of Node's: on a slow machine with other work it takes its time. */
 const guardStartMs = 10_000
 
@@ -122,11 +120,10 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
   log.info({ elapsedMs: Math.round(performance.now()) }, 'ready')
   watchFolders({
     folders: options.firewalldTree === null ? [paths.etc, paths.vendor, paths.shipped] : [options.firewalldTree.system, options.firewalldTree.defaults, paths.etc],
-    onChange: (files) => void daemon.filesChanged(files).catch((error: unknown) => log.error({ error }, 'changed files could not be looked at')),
+    onChange: (files) => void lookAt(daemon, files.filter(isConfiguration)).catch((error: unknown) => log.error({ error }, 'changed files could not be looked at')),
     onTrouble: (reason) => log.warn({ reason }, 'folder is not watched; changes there need a reload'),
   })
   beatForWatchdog(notify)
-  lookAtKernel(daemon, log)
   lookAtKernel(daemon, log)
   await daemon.followUp()
   boot.linksChanged()
@@ -208,6 +205,15 @@ async function guard(options: CommandLine, log: Log): Promise<void> {
   process.exit(exitStatus.ended)
 }
 
+/** The log of a daemon on firewalld's tree may be in the tree, and it must not look at its own log lines. Names without an ending may be folders. */
+function isConfiguration(path: string): boolean {
+  return /\.(yaml|xml|list|conf)$/.test(path) || !basename(path).includes('.')
+}
+
+async function lookAt(daemon: Daemon, files: readonly string[]): Promise<void> {
+  if (files.length > 0) await daemon.filesChanged(files)
+}
+
 async function startServing(daemon: Daemon, options: CommandLine, log: Log, stopping: { readonly begun: boolean }, inForce: Promise<void>): Promise<void> {
   const { startBus } = await import('./dbus/server.ts')
   await serveBus(daemon, startBus, options, log, stopping, inForce)
@@ -231,7 +237,9 @@ async function serveBus(daemon: Daemon, startBus: StartBus, options: CommandLine
   }
   try {
     const server = await startBus({
-      service: daemon, compat: daemon.runtime().settings.main.value.firewalldCompat, log,
+      service: daemon, log,
+      // firewalld does not run without its own definitions; the rules of last resort are in force, but nobody is told that all is well
+      compat: options.firewalldTree !== null && daemon.isShippedBroken() ? 'no' : daemon.runtime().settings.main.value.firewalldCompat,
       onMissing: (names) => daemon.notice('bus', names.length === 0 ? null
         : `${names.join(' and ')} on the bus belongs to another program: is firewalld running too? Two firewalls filter now, and its clients speak to the other one (systemctl disable --now firewalld)`),
       ...(options.busAddress === null ? {} : { address: options.busAddress }), ...(inForce === undefined ? {} : { inForce }),
@@ -281,12 +289,6 @@ function listenToSignals(daemon: Daemon, boot: BootWriter, notify: Notifier, log
 
 function beatForWatchdog(notify: Notifier): void {
   if (notify.watchdogIntervalMs !== null) setInterval(() => notify.watchdog(), notify.watchdogIntervalMs)
-}
-
-function lookAtKernel(daemon: Daemon, log: Log): void {
-  setTimeout(() => {
-    daemon.lookAtKernel().catch((error: unknown) => log.error({ error }, 'the kernel could not be looked at')).finally(() => lookAtKernel(daemon, log))
-  }, lookEveryMs)
 }
 
 function lookAtKernel(daemon: Daemon, log: Log): void {

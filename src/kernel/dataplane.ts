@@ -25,8 +25,6 @@ export interface DataplaneStatus {
 export interface Dataplane {
   /** Is what apply() wrote still there? Others may flush what is not theirs. Called between changes; absent = nobody else can. */
   isIntact?(): Promise<boolean>
-  /** Is what apply() wrote still there? Others may flush what is not theirs. Called between changes; absent = nobody else can. */
-  isIntact?(): Promise<boolean>
   readonly name: 'netfilter' | 'direct' | 'xdp' | 'memory'
   /**
    * Called before any other dataplane moves to `next`: stop every decision that `next` would not also make.
