@@ -117,6 +117,17 @@ firewall-cmd --quiet --set-default-zone=public; is 'a permanent change is writte
 systemctl stop derpanetd
 is 'stopped, it filters' "unreachable timeout open" "$(probe tcp 192.0.2.2 81) $(probe tcp 192.0.2.3 80) $(probe tcp 192.0.2.2 80)"
 
+part 'the way back'
+systemctl start derpanetd; until_true 15 running; sleep 1
+sed -i 's/^ports: .*/ports: []/' /etc/derpanet/zones/public.yaml
+derpanetctl apply --confirm 5 >/run/apply.log 2>&1; is 'apply --confirm 5' 0 $?
+is 'the port is closed' unreachable "$(probe tcp 192.0.2.2 80)"
+is 'who guards it' "derpanet-guard.service derpanet" "$(property derpanet-guard Id) $(stat -c %U "/proc/$(property derpanet-guard MainPID)")"
+begun=$(now_ms); systemctl stop derpanetd
+until_true 10 bash -c "[ \"\$(nsenter --net=/run/netns/peer python3 $here/probe.py tcp 192.0.2.2 80)\" = open ]"; took=$(($(now_ms) - begun))
+if [ $took -le 7000 ]; then good "nobody confirmed, the daemon is stopped, the port is open again after $took ms"; else bad "not open after $took ms"; fi
+packets_configuration
+
 part 'bus activation'
 is 'firewalld'"'"'s name does not start what was stopped' 252 "$(firewall-cmd --state >/dev/null 2>&1; echo $?)"
 is 'nor ours while it is not enabled' inactive "$(bus call org.derpanet.Derpanet1 / org.freedesktop.DBus.Peer Ping >/dev/null; property derpanetd ActiveState)"
