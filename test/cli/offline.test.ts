@@ -13,7 +13,8 @@ interface Ran {
   readonly stderr: string
 }
 
-const mayRead = ['--inh-caps', '--ambient-caps', '--bounding-set'].map((set) => `${set}=-all,+dac_read_search`)
+/** access(2) forgets capabilities of everybody but root, unless told not to fix anything up. */
+const mayRead = ['--securebits=+no_setuid_fixup', ...['--inh-caps', '--ambient-caps', '--bounding-set'].map((set) => `${set}=-all,+dac_read_search`)]
 
 /**
  * As user nobody when this is root: nothing offline may need more; it may read everywhere, because a clone may lie in /root.

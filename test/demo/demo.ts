@@ -91,12 +91,15 @@ class Demo {
     return ` (${file}${origin.position === undefined ? '' : `:${origin.position.line}`})`
   }
 
-  /** Packets counted by our rules in iptables that end a packet's way or open it, both families. */
+  /**
+   * Packets counted by our rules in iptables that end a packet's way or open it, both families. Only for what comes in:
+   * under panic the host's own retransmissions are counted on their way out at any moment.
+   */
   private async rulesetPackets(): Promise<number> {
     let sum = 0
     for (const tool of ['iptables-save', 'ip6tables-save']) {
       for (const line of (await this.demo.host.firewall.ok([tool, '-c'])).split('\n')) {
-        const rule = /^\[(\d+):\d+\] -A DERPA_.*-[jg] (ACCEPT|DROP|RETURN|DERPA_RE_\S+|REJECT|MARK)/.exec(line)
+        const rule = /^\[(\d+):\d+\] -A DERPA_(?!OUT|EARLY_OUT|H_earlyoutp|H_output).*-[jg] (ACCEPT|DROP|RETURN|DERPA_RE_\S+|REJECT|MARK)/.exec(line)
         if (rule !== null && !/ESTABLISHED|INVALID|-i lo|icmpv6/.test(line)) sum += Number(rule[1])
       }
     }

@@ -172,11 +172,11 @@ t.test('Debian\'s clients work unmodified', { skip: why ?? false, timeout: 300_0
   })
 
   await t.test('timeouts', async (t) => {
-    await rows(t, lab, [['--add-service=http --timeout=2', 0], ['--add-port=9000/udp --timeout=2s', 0]])
+    await rows(t, lab, [['--add-service=http --timeout=6', 0], ['--add-port=9000/udp --timeout=5s', 0]])
     await fates(t, lab, [['open while it lasts', tcp(80), open], ['the port too', udp(9000), open]])
     await rows(t, lab, [['--list-services', 0, /http/]])
-    await eventually('the service closes by itself', 6000, async () => prohibited.test(await lab.outside.one(tcp(80))))
-    await eventually('the port closes by itself', 6000, async () => prohibited.test(await lab.outside.one(udp(9000))))
+    await eventually('the service closes by itself', 20_000, async () => prohibited.test(await lab.outside.one(tcp(80))))
+    await eventually('the port closes by itself', 20_000, async () => prohibited.test(await lab.outside.one(udp(9000))))
     await rows(t, lab, [['--query-service=http', 1, /no/], ['--permanent --zone=public --add-service=http --timeout=3', 2]])
   })
 
