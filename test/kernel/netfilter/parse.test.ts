@@ -31,6 +31,17 @@ t.test('of a listing only our chains and the rules that lead to them are seen', 
   t.throws(() => parseSave('*mangle\nwhat is this\n'), /cannot read iptables-save/)
 })
 
+t.test('a comment with line ends is one rule: it can imitate none of ours', (t) => {
+  const saved = parseSave([
+    '*mangle', ':INPUT ACCEPT [0:0]', ':DERPA_INPUT - [0:0]', '[1:2] -A INPUT -m comment --comment "a \\"quoted\\"', '[0:0] -A DERPA_INPUT -j ACCEPT', '*raw', 'end" -j FOREIGN',
+    '[5:6] -A INPUT -j DERPA_INPUT', 'COMMIT', '',
+  ].join('\n'))
+  t.same([...saved.keys()], ['mangle'])
+  t.same(saved.get('mangle')?.jumps, [{ chain: 'INPUT', rule: '-j DERPA_INPUT', position: 1 }])
+  t.same([...saved.get('mangle')!.chains], [['DERPA_INPUT', []]])
+  t.end()
+})
+
 t.test('a complaint about a line is told with the line', async (t) => {
   const request = { command: 'iptables-restore', args: ['--noflush'] }
   const failed = (stderr: string): CommandError => new CommandError(request, 'exit status 2', 2, stderr)
