@@ -10,6 +10,7 @@ import type { MatchContext } from './match.ts'
 import type { Hook, Plan, PlanChain, PlanMatch, PlanRule } from './plan.ts'
 import { helperChains, preroutingChains } from './prerouting.ts'
 import { SetRegistry } from './sets.ts'
+import { shareWith } from './share.ts'
 import { compileZoneInput, forwardChainName, inputChainName } from './zone.ts'
 
 /**
@@ -18,6 +19,14 @@ import { compileZoneInput, forwardChainName, inputChainName } from './zone.ts'
  * Throws DerpanetError where a Firewall asks for what no ruleset can hold.
  */
 export function compile(firewall: Firewall): Plan {
+  last = shareWith(last, build(firewall))
+  return last
+}
+
+/** A plan usually follows another one that is nearly the same. */
+let last: Plan | null = null
+
+function build(firewall: Firewall): Plan {
   const context: MatchContext = { sets: new SetRegistry(), ipsets: firewall.ipsets }
   const { sets } = context
   const hooks: { hook: Hook; chain: string }[] = []

@@ -26,6 +26,8 @@ export interface PlanSet {
   readonly digest: string
   readonly elements: SetElements
   /** Set type and create options for `user` sets, as firewalld's definition says. */
+  /** How it differs from the set with the digest `from`, where it was made of that one by a single change. */
+  readonly step?: { readonly from: string; readonly add: readonly string[]; readonly remove: readonly string[] }
   /** For `port` sets: which rule each port belongs to. Sorted, disjoint; the same ports as `elements`. */
   readonly portRules?: readonly PortRule[]
   readonly user?: { readonly name: string; readonly type: string; readonly options: Readonly<Record<string, string>> }
@@ -39,8 +41,8 @@ export interface PortRule {
 }
 
 export type SetElements =
-  /** Canonical element text as ipset takes it, sorted. */
-  | { readonly kind: 'text'; readonly entries: readonly string[] }
+  /** Canonical element text as ipset takes it, sorted. `count` = how many, where that can be said without reading them. */
+  | { readonly kind: 'text'; readonly entries: readonly string[]; readonly count?: number }
   /** A packed list; the family of the set says which half. */
   | { readonly kind: 'list'; readonly list: AddressList }
 

@@ -36,7 +36,20 @@ export function compileRules(owner: string, list: readonly Rule[], context: Matc
   return rules
 }
 
+const compiled = new WeakMap<Rule, readonly PlanRule[]>()
+
+/** A rule that asks no set of its own compiles to the same objects again. */
 export function compileRule(rule: Rule, context: MatchContext): readonly PlanRule[] {
+  const asksSet = [rule.match.source, rule.match.destination].some((address) => address?.kind === 'ipset' || address?.kind === 'list')
+  if (asksSet) return writeRule(rule, context)
+  const known = compiled.get(rule)
+  if (known !== undefined) return known
+  const made = writeRule(rule, context)
+  compiled.set(rule, made)
+  return made
+}
+
+function writeRule(rule: Rule, context: MatchContext): readonly PlanRule[] {
   const beside = besideMatches(rule)
   return compileMatch(rule.match, context).map((match) => ({ id: rule.id, match: [...match, ...beside], verdict: rule.verdict, origin: rule.origin }))
 }

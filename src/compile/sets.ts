@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import type { Family, Prefix } from '../model/addr.ts'
 import { formatPrefix } from '../model/addr.ts'
 import type { IpSet } from '../model/firewall.ts'
+import { stepTo } from '../model/ipset.ts'
 import { formatPortRange } from '../model/port.ts'
 import type { AddressList } from '../model/settings.ts'
 import type { PlanSet, PortRule, SetElements } from './plan.ts'
@@ -57,14 +58,60 @@ export function listSet(list: AddressList, family: Family): PlanSet {
 }
 
 const userSets = new WeakMap<IpSet, PlanSet>()
+/** The same by the list of entries, for finding what a list came of. */
+const userSetsByEntries = new WeakMap<readonly string[], PlanSet>()
 
 /** The options that decide what a kernel set can hold are part of its digest: a change of them is another set. */
 export function userSet(ipset: IpSet): PlanSet {
   const known = userSets.get(ipset)
   if (known !== undefined) return known
-  const set = makeUserSet(ipset)
+  const set = stepOfUserSet(ipset) ?? makeUserSet(ipset)
   userSets.set(ipset, set)
+  userSetsByEntries.set(ipset.entries, set)
   return set
+}
+
+/**
+ * A set that differs from a known one by one entry: neither sorted nor read through, since it may hold a million. Its digest
+ * says how it came to be, so the same content has another digest when it came another way; that costs a comparison of elements.
+ */
+function stepOfUserSet(ipset: IpSet): PlanSet | null {
+  const step = stepTo(ipset.entries)
+  const before = step?.from.deref()
+  const known = before === undefined ? undefined : userSetsByEntries.get(before)
+  if (step === null || known === undefined || known.elements.kind !== 'text') return null
+  if (known.role !== userRole(ipset) || known.family !== ipset.family || !hasShape(known, ipset)) return null
+  const [add, remove] = step.kind === 'add' ? [[step.text], []] : [[], [step.text]]
+  return {
+    ...known,
+    digest: digestOf(['step', known.digest, step.kind, step.text]),
+    elements: new LazyElements(ipset.entries),
+    step: { from: known.digest, add, remove },
+  }
+}
+
+function hasShape({ user }: PlanSet, { type, options }: IpSet): boolean {
+  const wanted = Object.entries(options).filter(([key]) => key !== 'family')
+  return user?.type === type && wanted.length === Object.keys(user.options).length && wanted.every(([key, value]) => user.options[key] === value)
+}
+
+/** Sorted when somebody wants to read them all, which a change of one does not. */
+class LazyElements {
+  readonly kind = 'text'
+  readonly count: number
+  private sorted: readonly string[] | null = null
+
+  constructor(private readonly unsorted: readonly string[]) {
+    this.count = unsorted.length
+  }
+
+  get entries(): readonly string[] {
+    return this.sorted ??= [...this.unsorted].sort()
+  }
+}
+
+function userRole({ name }: IpSet): string {
+  return `ipset:${name}`
 }
 
 function makeUserSet(ipset: IpSet): PlanSet {
@@ -72,7 +119,7 @@ function makeUserSet(ipset: IpSet): PlanSet {
   const entries = [...ipset.entries].sort()
   const shape = ['user', ipset.type, ipset.family ?? '', ...options.flat()]
   return {
-    role: `ipset:${ipset.name}`,
+    role: userRole(ipset),
     kind: 'user',
     family: ipset.family,
     digest: digestOf([...shape, '', ...entries]),
@@ -89,16 +136,33 @@ export function portSet(role: string, rules: readonly PortRule[]): PlanSet {
   return { role, kind: 'port', family: null, digest, elements: textElements(entries), portRules }
 }
 
+/** Sorted. */
 function disjoint(rules: readonly PortRule[]): readonly PortRule[] {
   const parts: PortRule[] = []
   for (const rule of rules) {
+    const start = firstEndingAtOrAfter(parts, rule.first)
+    const pieces: PortRule[] = []
     let first = rule.first
-    const before = parts.filter((part) => part.last >= rule.first && part.first <= rule.last).sort((a, b) => a.first - b.first)
-    for (const part of before) {
-      if (part.first > first) parts.push({ ...rule, first, last: part.first - 1 })
+    let at = start
+    for (; at < parts.length && parts[at]!.first <= rule.last; at++) {
+      const part = parts[at]!
+      if (part.first > first) pieces.push({ ...rule, first, last: part.first - 1 })
+      pieces.push(part)
       first = part.last + 1
     }
-    if (first <= rule.last) parts.push({ ...rule, first, last: rule.last })
+    if (first <= rule.last) pieces.push(first === rule.first ? rule : { ...rule, first, last: rule.last })
+    parts.splice(start, at - start, ...pieces)
   }
-  return parts.sort((a, b) => a.first - b.first)
+  return parts
+}
+
+function firstEndingAtOrAfter(parts: readonly PortRule[], port: number): number {
+  let low = 0
+  let high = parts.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (parts[middle]!.last < port) low = middle + 1
+    else high = middle
+  }
+  return low
 }

@@ -14,6 +14,7 @@ export interface ElementEdits {
 export function elementEdits(before: PlanSet, after: PlanSet, limit: number): ElementEdits | null {
   if (before.kind !== after.kind || before.family !== after.family || shapeOf(before) !== shapeOf(after)) return null
   if (before.portRules !== undefined && after.portRules !== undefined) return portEdits(before.portRules, after.portRules, limit)
+  if (after.step?.from === before.digest) return after.step.add.length + after.step.remove.length > limit ? null : after.step
   if (before.elements.kind !== 'text' || after.elements.kind !== 'text') return null
   return textEdits(before.elements.entries, after.elements.entries, limit)
 }
@@ -46,31 +47,52 @@ function textEdits(before: readonly string[], after: readonly string[], limit: n
   return { add, remove }
 }
 
-/** Works on the stretches between all borders of both sides, since ranges may be cut differently. */
+/** Works on the stretches between all borders of both sides, since ranges may be cut differently. Both sorted. */
 function portEdits(before: readonly PortRule[], after: readonly PortRule[], limit: number): ElementEdits | null {
-  const borders = new Set<number>()
-  for (const part of [...before, ...after]) borders.add(part.first).add(part.last + 1)
-  const sorted = [...borders].sort((x, y) => x - y)
   const edits: { op: 'add' | 'remove'; first: number; last: number }[] = []
-  for (const [index, first] of sorted.entries()) {
-    const next = sorted[index + 1]
-    if (next === undefined) break
-    const old = portOwner(before, first)
-    const owner = portOwner(after, first)
-    if (old === owner) continue
-    const op = owner === null ? 'remove' : 'add'
-    const previous = edits.at(-1)
-    if (previous !== undefined && previous.op === op && previous.last + 1 === first) previous.last = next - 1
-    else edits.push({ op, first, last: next - 1 })
+  let b = 0
+  let a = 0
+  for (let port = 0; b < before.length || a < after.length;) {
+    const old = before[b]
+    const next = after[a]
+    // the same range of the same rule on both sides, which is what nearly all of them are
+    if (old !== undefined && next !== undefined && old.first === next.first && old.last === next.last && old.rule === next.rule && port <= old.first) {
+      port = old.last + 1
+      b++
+      a++
+      continue
+    }
+    const start = Math.max(port, Math.min(old?.first ?? Infinity, next?.first ?? Infinity))
+    const inOld = old !== undefined && old.first <= start
+    const inNext = next !== undefined && next.first <= start
+    // up to the nearest border of either side
+    const end = Math.min(inOld ? old.last : (old?.first ?? Infinity) - 1, inNext ? next.last : (next?.first ?? Infinity) - 1)
+    if ((inOld ? old.rule : null) !== (inNext ? next.rule : null)) {
+      const op = inNext ? 'add' : 'remove'
+      const previous = edits.at(-1)
+      if (previous !== undefined && previous.op === op && previous.last + 1 === start) previous.last = end
+      else edits.push({ op, first: start, last: end })
+      if (edits.length > limit) return null
+    }
+    port = end + 1
+    if (old !== undefined && old.last < port) b++
+    if (next !== undefined && next.last < port) a++
   }
-  if (edits.length > limit) return null
   const texts = (op: 'add' | 'remove'): string[] => edits
     .filter((edit) => edit.op === op)
     .map(({ first, last }) => (first === last ? String(first) : `${first}-${last}`))
   return { add: texts('add'), remove: texts('remove') }
 }
 
-/** Which rule a port belongs to; null = none. */
+/** Which rule a port belongs to; null = none. `parts` are sorted. */
 export function portOwner(parts: readonly PortRule[], port: number): string | null {
-  return parts.find((part) => part.first <= port && port <= part.last)?.rule ?? null
+  let low = 0
+  let high = parts.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (parts[middle]!.last < port) low = middle + 1
+    else high = middle
+  }
+  const part = parts[low]
+  return part !== undefined && part.first <= port ? part.rule : null
 }

@@ -83,10 +83,17 @@ export function formatAddr(family: Family, addr: bigint): string {
   return family === 'ipv4' ? formatAddr4(Number(addr)) : formatAddr6(addr)
 }
 
+const prefixTexts = new WeakMap<Prefix, string>()
+
 /** Canonical text: the address alone for a host, `addr/length` otherwise. */
 export function formatPrefix(prefix: Prefix): string {
+  // the same thousand prefixes are written out at every change
+  const known = prefixTexts.get(prefix)
+  if (known !== undefined) return known
   const addr = formatAddr(prefix.family, prefix.addr)
-  return prefix.length === addressBits(prefix.family) ? addr : `${addr}/${prefix.length}`
+  const text = prefix.length === addressBits(prefix.family) ? addr : `${addr}/${prefix.length}`
+  prefixTexts.set(prefix, text)
+  return text
 }
 
 export function maskPrefix(family: Family, addr: bigint, length: number): Prefix {

@@ -59,8 +59,22 @@ interface Indexed extends Bounds {
   readonly text: string
 }
 
-/** Ranges sorted by start; kept beside the list of entries and handed on when an entry is added or removed. */
+/** Ranges sorted by start; kept beside the list of entries and handed on when an entry is added or removed: the old list loses it. */
 const indexes = new WeakMap<readonly string[], Indexed[]>()
+
+/** How a list came of another one by one entry. `from` is weak: a long row of changes must not keep every list there was. */
+export interface EntryStep {
+  readonly from: WeakRef<readonly string[]>
+  readonly kind: 'add' | 'remove'
+  readonly text: string
+}
+
+const steps = new WeakMap<readonly string[], EntryStep>()
+
+/** null when nothing is known about where the list came from. */
+export function stepTo(entries: readonly string[]): EntryStep | null {
+  return steps.get(entries) ?? null
+}
 
 function indexOf(type: string, options: Readonly<Record<string, string>>, entries: readonly string[]): Indexed[] {
   const known = indexes.get(entries)
@@ -92,20 +106,26 @@ export function withEntry(type: string, options: Readonly<Record<string, string>
   const { bounds } = parseBounded(type, options, text)
   const index = indexes.get(entries)
   if (bounds !== null && index !== undefined) {
-    const handed = index.slice()
-    handed.splice(lastStartingAtOrBefore(index, bounds.first) + 1, 0, { first: bounds.first, last: bounds.last, text })
-    indexes.set(next, handed)
+    indexes.delete(entries)
+    index.splice(lastStartingAtOrBefore(index, bounds.first) + 1, 0, { first: bounds.first, last: bounds.last, text })
+    indexes.set(next, index)
   }
+  steps.set(next, { from: new WeakRef(entries), kind: 'add', text })
   return next
 }
 
 /** A new list without `text` (canonical); the same list when it is not there. */
 export function withoutEntry(entries: readonly string[], text: string): readonly string[] {
-  const at = entries.indexOf(text)
+  const at = entries.lastIndexOf(text)
   if (at < 0) return entries
   const next = entries.toSpliced(at, 1)
   const index = indexes.get(entries)
-  if (index !== undefined) indexes.set(next, index.toSpliced(index.findIndex((entry) => entry.text === text), 1))
+  if (index !== undefined) {
+    indexes.delete(entries)
+    index.splice(index.findIndex((entry) => entry.text === text), 1)
+    indexes.set(next, index)
+  }
+  steps.set(next, { from: new WeakRef(entries), kind: 'remove', text })
   return next
 }
 

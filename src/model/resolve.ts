@@ -5,6 +5,7 @@ import { parsePrefix } from './addr.ts'
 import { checkDirectChain, checkDirectRule, checkToolArgs } from './direct-args.ts'
 import type { Firewall, IpSet, PortMatch, Zone } from './firewall.ts'
 import { ipSetFamily } from './ipset-entry.ts'
+import { Last } from './resolve/last.ts'
 import { portMatch } from './resolve/service.ts'
 import { checkConflicts, egressBindings, ingressBindings } from './resolve/binding.ts'
 import { reportPolicies } from './resolve/policy.ts'
@@ -42,7 +43,8 @@ export function resolve(runtime: Runtime): Resolved {
   }
   for (const { problems: found } of resolved) problems.found.push(...found)
   for (const { unenforced } of active) problems.found.push(...unenforced)
-  checkConflicts(zones, problems)
+  const bound = zones.flatMap(({ name, sources, interfaces }) => [name, sources, interfaces])
+  lastConflicts.get(bound, problems, () => checkConflicts(zones, problems))
   reportTimedSets(active, settings, problems)
   reportPolicies(settings, new Set(active.map(({ zone }) => zone.name)), problems)
   checkDirect(settings, problems)
@@ -51,12 +53,15 @@ export function resolve(runtime: Runtime): Resolved {
   const firewall: Firewall = {
     defaultZone: main.defaultZone,
     zones: new Map(zones.map((zone) => [zone.name, zone])),
-    ingress: ingressBindings(zones, main.defaultZone),
-    egress: egressBindings(zones, main.defaultZone, ipsets),
+    ingress: lastIngress.get([main.defaultZone, ...bound, ...zones.map((zone) => zone.ingressPriority)], problems, () => ingressBindings(zones, main.defaultZone)),
+    egress: lastEgress.get(
+      [main.defaultZone, ...bound, ...zones.map((zone) => zone.egressPriority), ...[...ipsets].flatMap(([name, { type }]) => [name, type])], problems,
+      () => egressBindings(zones, main.defaultZone, ipsets),
+    ),
     ipsets,
-    blockLists: blockLists(settings, problems),
-    neverBlock: neverBlock(settings.main, problems),
-    failsafePorts: failsafePorts(settings.main, problems),
+    blockLists: lastBlockLists.get([settings.main, settings.lists], problems, () => blockLists(settings, problems)),
+    neverBlock: lastNeverBlock.get([settings.main], problems, () => neverBlock(settings.main, problems)),
+    failsafePorts: lastFailsafePorts.get([settings.main], problems, () => failsafePorts(settings.main, problems)),
     panic,
     logDenied: main.logDenied,
     reversePath,
@@ -87,6 +92,14 @@ function checkDirect({ direct }: Settings, problems: Problems): void {
 function isActive(zone: Zone, defaultZone: string): boolean {
   return zone.name === defaultZone || zone.interfaces.length > 0 || zone.sources.length > 0
 }
+
+/** What one change after the other leaves as it is, is the same object again. */
+const lastConflicts = new Last<void>()
+const lastIngress = new Last<Firewall['ingress']>()
+const lastEgress = new Last<Firewall['egress']>()
+const lastBlockLists = new Last<Firewall['blockLists']>()
+const lastNeverBlock = new Last<Firewall['neverBlock']>()
+const lastFailsafePorts = new Last<Firewall['failsafePorts']>()
 
 const ipsetsOf = new WeakMap<Entry<IpSetSettings>, IpSet>()
 

@@ -7,7 +7,7 @@ import { entryWord } from './words.ts'
 export function elementCount(set: PlanSet): number {
   const { elements } = set
   if (elements.kind === 'text') {
-    return set.portRules === undefined ? elements.entries.length : set.portRules.reduce((sum, part) => sum + part.last - part.first + 1, 0)
+    return set.portRules === undefined ? elements.count ?? elements.entries.length : set.portRules.reduce((sum, part) => sum + part.last - part.first + 1, 0)
   }
   const lengths = set.family === 'ipv4' ? elements.list.lengths4 : elements.list.lengths6
   return lengths.length + (lengths.indexOf(0) < 0 ? 0 : 1)

@@ -11,7 +11,7 @@ export interface IpSetShape {
   readonly family: Family | null
 }
 
-interface Answer {
+export interface Answer {
   readonly read: (settings: Settings) => unknown
   readonly value: unknown
 }
@@ -63,6 +63,22 @@ export class Lookup {
     const options = this.ask((settings) => settings.ipsets.get(name)?.value.options)!
     if (!sourceTypes.has(type)) throw new DerpanetError('INVALID_IPSET', printable(`ipset '${name}' with type '${type}' not usable as source`))
     return { name, type, family: ipSetFamily(type, options) }
+  }
+
+  /** How many answers were given so far. */
+  get asked(): number {
+    return this.answers.length
+  }
+
+  since(asked: number): readonly Answer[] {
+    return this.answers.slice(asked)
+  }
+
+  /** Asks the same again. False when an answer is another one; then nothing counts as asked. */
+  repeat(answers: readonly Answer[]): boolean {
+    if (!answers.every(({ read, value }) => read(this.settings) === value)) return false
+    this.answers.push(...answers)
+    return true
   }
 
   /** Would `settings` give the same answers? */

@@ -5,8 +5,9 @@ import type { DecidingRule, Match, Rule, Verdict } from '../firewall.ts'
 import { requireProtocol } from '../protocol.ts'
 import { parseRichRule, unenforcedElement } from '../rich/index.ts'
 import type { RichRule } from '../rich/index.ts'
-import type { Entry, Origin, PolicySettings, ZoneSettings } from '../settings.ts'
+import type { Entry, Origin, PolicySettings, PortSpec, ZoneSettings } from '../settings.ts'
 import type { Lookup } from './lookup.ts'
+import { ItemMemory } from './memory.ts'
 import { originOf, Problems } from './problem.ts'
 import { deniedLog, deniedPrefix } from './denied.ts'
 import { icmpMatches, richDecisions, richForwardEffects, richMarks, richRecords } from './rich.ts'
@@ -31,10 +32,14 @@ export class RuleReader {
   /** Sets that rules ask, by name. */
   readonly ipsets = new Set<string>()
   readonly rich: readonly Rich[]
+  /** Items that were read before and did not change. */
+  readonly memory: ItemMemory
+  private ranked: readonly Rich[] | null = null
 
   constructor(
     private readonly kind: 'zone' | 'policy', private readonly name: string, private readonly entry: Entry<Elements>, readonly lookup: Lookup,
   ) {
+    this.memory = new ItemMemory(`${kind} ${name}`, entry, lookup, [this.problems, this.unenforced, this.warnings])
     this.rich = this.readRich()
   }
 
@@ -67,16 +72,16 @@ export class RuleReader {
 
   /** Rich marks in the order of their priorities; for packets wherever they go. */
   marks(): readonly Rule[] {
-    return this.byPriority().flatMap((one) => this.effects(one, richMarks))
+    return this.byPriority().flatMap((one) => this.effects('marks', one, richMarks))
   }
 
   /** What rich rules do to packets that are forwarded. */
   forwardEffects(): readonly Rule[] {
-    return this.byPriority().flatMap((one) => this.effects(one, richForwardEffects))
+    return this.byPriority().flatMap((one) => this.effects('forward effects', one, richForwardEffects))
   }
 
   private byPriority(): readonly Rich[] {
-    return [...this.rich].sort((one, other) => one.rule.priority - other.rule.priority)
+    return this.ranked ??= [...this.rich].sort((one, other) => one.rule.priority - other.rule.priority)
   }
 
   origin(key: string, item: string, what: string): Origin {
@@ -133,12 +138,12 @@ export class RuleReader {
 
   private ports(key: 'ports' | 'sourcePorts', kind: 'port' | 'source-port'): readonly Rule[] {
     const yaml = key === 'ports' ? 'ports' : 'source-ports'
-    return this.entry.value[key].flatMap((spec) => {
-      const item = `${spec.port}/${spec.protocol}`
-      const origin = this.origin(key, item, kind === 'port' ? 'port' : 'source port')
+    const item = ({ port, protocol }: PortSpec): string => `${port}/${protocol}`
+    return this.entry.value[key].flatMap((spec) => this.memory.once(key, spec, () => `${key}=${item(spec)}`, (): readonly Rule[] => {
+      const origin = this.origin(key, item(spec), kind === 'port' ? 'port' : 'source port')
       const protocol = this.problems.attempt(origin, () => portMatch(kind, spec))
-      return protocol === null ? [] : [{ id: this.id(yaml, item, ''), match: { protocol }, verdict: { kind: 'accept' }, origin } as const]
-    })
+      return protocol === null ? [] : [{ id: this.id(yaml, item(spec), ''), match: { protocol }, verdict: { kind: 'accept' }, origin }]
+    }))
   }
 
   private protocols(): readonly Rule[] {
@@ -163,24 +168,30 @@ export class RuleReader {
   }
 
   private readRich(): readonly Rich[] {
-    return this.entry.value.richRules.flatMap((text) => {
+    return this.entry.value.richRules.flatMap((text) => this.memory.once('rich', text, () => `richRules=${text}`, (): readonly Rich[] => {
       const origin = this.origin('richRules', text, 'rich rule')
       const rule = this.problems.attempt(origin, () => parseRichRule(text))
       return rule === null ? [] : [{ text, rule, origin }]
-    })
+    }))
   }
 
   private decide({ text, rule, origin }: Rich): readonly Rule[] {
     for (const side of [rule.source, rule.destination]) if (side?.kind === 'ipset') this.ipsets.add(side.text)
-    const decisions = this.problems.attempt(origin, () => richDecisions(rule, this.lookup)) ?? []
-    return decisions.map(({ id, ...decision }): Rule => ({ id: this.id('rich-rules', text, id), ...decision, origin }))
+    return this.memory.once('decisions', text, () => `richRules=${text}`, () => {
+      const decisions = this.problems.attempt(origin, () => richDecisions(rule, this.lookup)) ?? []
+      return decisions.map(({ id, ...decision }): Rule => ({ id: this.id('rich-rules', text, id), ...decision, origin }))
+    })
   }
 
   private records(one: Rich): readonly Rule[] {
-    return this.effects(one, richRecords)
+    return this.effects('records', one, richRecords)
   }
 
-  private effects({ text, rule, origin }: Rich, read: typeof richRecords): readonly Rule[] {
+  private effects(what: string, one: Rich, read: typeof richRecords): readonly Rule[] {
+    return this.memory.once(what, one.text, () => `richRules=${one.text}`, () => this.readEffects(one, read))
+  }
+
+  private readEffects({ text, rule, origin }: Rich, read: typeof richRecords): readonly Rule[] {
     const wrong = new Problems()
     const found = wrong.attempt(origin, () => read(rule, this.lookup)) ?? []
     // most of what can be wrong was said when the rule's decisions were read

@@ -115,35 +115,47 @@ class ZoneResolver {
   }
 
   private interfaces(): readonly InterfaceMatch[] {
-    return this.settings.interfaces.flatMap((text) => {
+    const { memory, problems } = this.reader
+    return memory.once('interfaces', this.settings.interfaces, null, () => this.settings.interfaces.flatMap((text) => {
       const origin = this.reader.origin('interfaces', text, 'interface')
-      const parsed = this.reader.problems.attempt(origin, () => parseInterfaceName(text))
+      const parsed = problems.attempt(origin, () => parseInterfaceName(text))
       return parsed === null ? [] : [{ ...parsed, origin }]
-    })
+    }))
   }
 
   /** Two spellings of one address are one source. */
   private sources(): readonly SourceMatch[] {
-    const seen = new Set<string>()
-    return this.settings.sources.flatMap((text) => {
+    const { memory, ipsets } = this.reader
+    const found = memory.once('source list', this.settings.sources, null, () => {
+      const seen = new Set<string>()
+      return this.settings.sources.flatMap((text) => {
+        const source = this.readSource(text)
+        if (source === null || seen.has(sourceKey(source.match))) return []
+        seen.add(sourceKey(source.match))
+        return [source]
+      })
+    })
+    for (const { match } of found) if (match.kind === 'ipset') ipsets.add(match.name)
+    return found
+  }
+
+  private readSource(text: string): SourceMatch | null {
+    const { memory, problems } = this.reader
+    return memory.once('sources', text, () => `sources=${text}`, () => {
       const origin = this.reader.origin('sources', text, 'source')
-      const match = this.reader.problems.attempt(origin, () => this.source(text))
-      if (match === null || seen.has(sourceKey(match))) return []
-      seen.add(sourceKey(match))
-      return [{ match, origin }]
+      const match = problems.attempt(origin, () => this.source(text))
+      return match === null ? null : { match, origin }
     })
   }
 
   private source(text: string): AddressMatch {
-    const { lookup, ipsets } = this.reader
+    const { lookup } = this.reader
     const source = parseZoneSource(text)
     switch (source.kind) {
       case 'prefix': return { kind: 'prefix', prefix: source.prefix, invert: false }
       case 'mac': return { kind: 'mac', mac: source.mac, invert: false }
       case 'list': return { kind: 'list', list: lookup.list(source.name), invert: false }
-      case 'ipset':
-        ipsets.add(source.name)
-        return { kind: 'ipset', name: lookup.sourceSet(source.name).name, invert: false }
+      case 'ipset': return { kind: 'ipset', name: lookup.sourceSet(source.name).name, invert: false }
     }
   }
 }
