@@ -94,7 +94,9 @@ export class Daemon implements FirewallService {
   private readonly applier: Applier
   private readonly listeners = new Set<(event: ServiceEvent) => void>()
 
-  private state: ServiceStatus['state'] = 'INIT'
+  private phase: ServiceStatus['state'] = 'INIT'
+  /** Not even what packages ship can be read. */
+  private hasBrokenShipped = false
   /** Why the files are not in force although nothing is wrong with them. */
   private unconfirmedFiles: string | null = null
   private source: Source = 'builtin'
@@ -136,6 +138,15 @@ export class Daemon implements FirewallService {
     return this.permanentSettings
   }
 
+  state(): ServiceStatus['state'] {
+    return this.phase
+  }
+
+  /** Known once the files were found broken at start. */
+  isShippedBroken(): boolean {
+    return this.hasBrokenShipped
+  }
+
   counters(): Promise<Counters> {
     return this.enforcer.counters()
   }
@@ -144,7 +155,7 @@ export class Daemon implements FirewallService {
     const { settings, panic } = this.runtime()
     return {
       version: this.options.version,
-      state: this.state,
+      state: this.phase,
       generation: this.inForce?.generation ?? 0,
       source: this.source,
       panic,
@@ -217,7 +228,7 @@ export class Daemon implements FirewallService {
 
   private retryFiles(delayMs: number): void {
     this.options.clock.after(delayMs, () => {
-      if (this.stopped || this.state !== 'FAILED') return
+      if (this.stopped || this.phase !== 'FAILED') return
       this.reload({ name: 'retry' }).catch((error: unknown) => {
         this.log.error({ error: (error as Error).message }, 'the files still cannot be enforced')
         this.retryFiles(Math.min(delayMs * 2, retryLimitMs))
@@ -246,6 +257,9 @@ export class Daemon implements FirewallService {
       refused.push(`files: ${mistakes.first.message}`)
       this.noteMistakes(mistakes, 'configuration is broken')
     }
+    const shipped = await this.options.files.loadShipped()
+    const isShippedGood = this.judge(shipped) === null && shipped.settings !== null
+    this.hasBrokenShipped = !isShippedGood
     const good = await this.options.generations.lastKnownGood()
     for (const { number, reason } of good?.skipped ?? []) this.log.error({ generation: number, reason }, 'stored generation cannot be used')
     if (good !== null) {
@@ -254,8 +268,7 @@ export class Daemon implements FirewallService {
     } else {
       facts['last-known-good'] = 'none'
     }
-    const shipped = await this.options.files.loadShipped()
-    if (this.judge(shipped) === null && shipped.settings !== null) yield { source: 'builtin', settings: shipped.settings, record: null }
+    if (isShippedGood && shipped.settings !== null) yield { source: 'builtin', settings: shipped.settings, record: null }
     else facts['shipped'] = 'broken'
     yield { source: 'builtin', settings: builtinSettings, record: null }
   }
@@ -312,14 +325,14 @@ export class Daemon implements FirewallService {
     this.inForce = { runtime: replayed?.runtime ?? this.runtimeOf(candidate.settings), generation }
     // Files that were not confirmed are no mistake: what was confirmed is in force, and everything works on it.
     const isConfirmed = candidate.source === 'last-known-good' && this.unconfirmedFiles !== null
-    this.state = candidate.source === 'files' || isConfirmed ? 'RUNNING' : 'FAILED'
+    this.phase = candidate.source === 'files' || isConfirmed ? 'RUNNING' : 'FAILED'
     for (const { key, dueMs, change } of replayed?.expiries ?? []) this.timers.arm(key, dueMs, change)
     this.beginJournal()
     if (candidate.source === 'files' && !unchanged) this.record('start', { name: 'start' })
     if (candidate.source === 'files') this.tellPermanent()
     this.wayBack.note(generation, { name: 'start' }, 'start', `from ${candidate.source}`)
-    decision(this.log, 'configuration', { ...facts, chosen: candidate.source, state: this.state, generation })
-    this.log.info({ generation, source: candidate.source, state: this.state, summary }, 'rules are in force')
+    decision(this.log, 'configuration', { ...facts, chosen: candidate.source, state: this.phase, generation })
+    this.log.info({ generation, source: candidate.source, state: this.phase, summary }, 'rules are in force')
     this.tellReady()
     if (this.enforcer.needsRepair()) this.scheduleRepair()
   }
@@ -353,7 +366,8 @@ export class Daemon implements FirewallService {
   }
 
   private async changeAlone(change: Change, caller: Caller): Promise<ChangeResult> {
-    const before = change.kind === 'panic-set' ? this.requireRunning() : this.requireUsable()
+    // The runtime can be changed with broken files too: that is when somebody has to open a port to repair them.
+    const before = mainEffect(change) === null ? this.requireRunning() : this.requireUsable()
     const started = this.options.clock.monotonicMs()
     const reduced = reduceRuntime(before.runtime, change)
     if (reduced.world === before.runtime) return { name: reduced.name, generation: before.generation, events: [] }
@@ -470,7 +484,7 @@ export class Daemon implements FirewallService {
     this.permanentSettings = settings
     this.appliedSettings = settings
     this.source = 'files'
-    this.state = 'RUNNING'
+    this.phase = 'RUNNING'
     this.problem = null
     this.pending = { changed: false, problem: null }
     this.unconfirmedFiles = null
@@ -572,7 +586,7 @@ export class Daemon implements FirewallService {
     if (fromFiles) {
       this.permanentSettings = applied
       this.source = 'files'
-      this.state = 'RUNNING'
+      this.phase = 'RUNNING'
       this.unconfirmedFiles = null
       this.problem = null
       this.pending = { changed: false, problem: null }
@@ -794,10 +808,10 @@ export class Daemon implements FirewallService {
     return this.accepting({ settings: combineZones(settings), panic })
   }
 
-  /** Throws RUNNING_BUT_FAILED: what would be changed is not what is written. */
+  /** For the permanent world. Throws RUNNING_BUT_FAILED: what would be changed is not what is written. */
   private requireUsable(): InForce {
     const before = this.requireRunning()
-    if (this.state === 'FAILED') throw new DerpanetError('RUNNING_BUT_FAILED', 'the configuration is broken: derpanetctl status')
+    if (this.phase === 'FAILED') throw new DerpanetError('RUNNING_BUT_FAILED', 'the configuration is broken: derpanetctl status')
     return before
   }
 
@@ -941,7 +955,7 @@ export class Daemon implements FirewallService {
 
   private tellReady(): void {
     const zone = this.runtime().settings.main.value.defaultZone
-    this.options.tell?.('ready', `${this.state}, generation ${this.inForce?.generation ?? 0} from ${this.source}, default zone ${zone}`)
+    this.options.tell?.('ready', `${this.phase}, generation ${this.inForce?.generation ?? 0} from ${this.source}, default zone ${zone}`)
   }
 
   private emit(event: ServiceEvent): void {

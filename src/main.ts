@@ -239,7 +239,7 @@ async function serveBus(daemon: Daemon, startBus: StartBus, options: CommandLine
     const server = await startBus({
       service: daemon, log,
       // firewalld does not run without its own definitions; the rules of last resort are in force, but nobody is told that all is well
-      compat: daemon.runtime().settings.main.value.firewalldCompat,
+      compat: options.firewalldTree !== null && daemon.isShippedBroken() ? 'no' : daemon.runtime().settings.main.value.firewalldCompat,
       onMissing: (names) => daemon.notice('bus', names.length === 0 ? null
         : `${names.join(' and ')} on the bus belongs to another program: is firewalld running too? Two firewalls filter now, and its clients speak to the other one (systemctl disable --now firewalld)`),
       ...(options.busAddress === null ? {} : { address: options.busAddress }), ...(inForce === undefined ? {} : { inForce }),

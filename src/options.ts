@@ -1,5 +1,5 @@
 // The command line of derpanetd: text to values. Decides where things are, nothing else.
-import { existsSync } from 'node:fs'
+import { existsSync, readlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 
@@ -48,7 +48,8 @@ Where things are:
   --lib-dir DIR       shipped zones, services, …           (/usr/lib/derpanet, else beside the program)
   --vendor-dir DIR    what other packages ship as XML      (/usr/lib/firewalld)
   --state-dir DIR     generations and last-known-good      (/var/lib/derpanet)
-  --run-dir DIR       runtime journal and pins             (/run/derpanet)
+  --run-dir DIR       runtime journal and pins             (/run/derpanet; /run/derpanet/netns-N in a
+                      network namespace other than the host's)
   --pin-dir DIR       pinned XDP maps, on a bpffs          (RUN-DIR/bpf)
   --loader FILE       XDP loader                           (derpanet-load beside the program)
 
@@ -85,7 +86,7 @@ export function parseCommandLine(args: readonly string[], program: string): Comm
   const { values } = parse(args)
   const root = values.root ?? ''
   const beside = dirname(program)
-  const run = values['run-dir'] ?? `${root}/run/derpanet`
+  const run = values['run-dir'] ?? runFolder(`${root}/run/derpanet`)
   return {
     action: values.help ? 'help' : values.version ? 'version' : values.purge ? 'purge' : values.guard ? 'guard' : 'run',
     firewalldTree: values['system-config'] === undefined && values['default-config'] === undefined ? null : {
@@ -109,6 +110,21 @@ export function parseCommandLine(args: readonly string[], program: string): Comm
     variant: values.variant === undefined ? null : oneOf('--variant', values.variant, ['nft', 'legacy'] as const),
     logFormat: values.log === undefined ? null : oneOf('--log', values.log, ['journald', 'syslog', 'json', 'pretty'] as const),
     logLevel: oneOf('--log-level', values['log-level'] ?? (values.debug === undefined ? 'info' : debugLevel(values.debug)), ['debug', 'info', 'warn', 'error']),
+  }
+}
+
+/**
+ * The host's own network namespace is that of process 1. A daemon in another one (ip netns exec …) has a folder of its own,
+ * so that several never share a journal, pins or what they know of the kernel.
+ */
+function runFolder(folder: string): string {
+  try {
+    const own = readlinkSync('/proc/self/ns/net')
+    if (own === readlinkSync('/proc/1/ns/net')) return folder
+    return join(folder, `netns-${/\d+/.exec(own)?.[0] ?? 'other'}`)
+  } catch {
+    // an own user may not look at process 1: it is the service, and that one is the host's
+    return folder
   }
 }
 

@@ -113,6 +113,7 @@ export interface FirewallService {
   runtime(): Runtime
   permanent(): Settings
   status(): Promise<ServiceStatus>
+  state(): ServiceStatus['state']
   counters(): Promise<Counters>
   /** Enqueues; resolves when the change is enforced. Rejects with DerpanetError, and then nothing changed. */
   change(change: Change, caller: Caller): Promise<ChangeResult>

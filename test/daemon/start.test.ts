@@ -51,12 +51,15 @@ t.test('broken files at start: the last known good is enforced, state FAILED, ev
   t.match(decisionLogged(world, 'configuration'), /^configuration files="\d mistakes" last-known-good=1 chosen=last-known-good state=FAILED generation=1$/)
 })
 
-t.test('in state FAILED changes are refused, panic is not, and a good reload ends it', async (t) => {
+t.test('in state FAILED the files cannot be changed, the runtime can, and a good reload ends it', async (t) => {
   const world = await setUp(t, good)
   await world.daemon.stop()
   world.write('zones/public.yaml', threeMistakes)
   await world.boot()
-  await t.rejects(world.daemon.change(addPort('81'), caller), { code: 'RUNNING_BUT_FAILED' })
+  await t.rejects(world.daemon.changePermanent({ kind: 'object-item-add', object: 'zone', name: 'public', field: 'ports', item: ['81', 'tcp'] }, caller), { code: 'RUNNING_BUT_FAILED' })
+  await t.rejects(world.daemon.change({ kind: 'default-zone-set', zone: 'home' }, caller), { code: 'RUNNING_BUT_FAILED' })
+  await world.daemon.change(addPort('81'), caller)
+  t.ok(portsOf(world.daemon).includes('81'), 'the runtime can be changed: somebody may have to open a port to repair the files')
   await world.daemon.change({ kind: 'panic-set', on: true }, caller)
   t.equal(world.kernel.plan?.early.panic, true, 'dropping everything is never refused')
   await world.daemon.change({ kind: 'panic-set', on: false }, caller)

@@ -93,7 +93,7 @@ t.test('derpanetd keeps filtering through broken files, crashes and stops', { sk
     t.equal(await connects(host, 80), false)
     t.equal((await daemon.ctl('status')).status, 251)
     t.equal((await daemon.firewallCmd('--state')).status, 251)
-    t.equal((await daemon.firewallCmd('--add-port=81/tcp')).status, 251, 'RUNNING_BUT_FAILED')
+    t.equal((await daemon.firewallCmd('--permanent', '--add-port=81/tcp')).status, 251, 'RUNNING_BUT_FAILED')
     await writeConfiguration(host, { 'zones/public.yaml': publicZone })
     t.equal((await daemon.ctl('reload')).status, 0)
     t.equal((await statusOf(daemon)).state, 'RUNNING')

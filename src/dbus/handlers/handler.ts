@@ -1,5 +1,6 @@
 // What a handler is given and gives back. Handlers look at the runtime, the permanent settings or make a Change; they
 // are called only after authorisation, with arguments of the declared types.
+import { DerpanetError } from '../../errors.ts'
 import type { Change } from '../../model/change.ts'
 import type { Settings } from '../../model/settings.ts'
 import type { Caller, FirewallService } from '../../service.ts'
@@ -66,15 +67,22 @@ export function integer(args: readonly unknown[], index: number): number {
   return value
 }
 
-/** Enqueues the change and answers the real name of what it changed. */
+/**
+ * Enqueues the change and answers the real name of what it changed. With broken files 1.3 lets the runtime be changed and 2.x
+ * refuses it, except for panic mode.
+ */
 export async function changed(call: Call, change: Change): Promise<string> {
-  const { name } = await call.context.service.change(change, call.caller)
+  const { face, service } = call.context
+  if (face === '2.5' && service.state() === 'FAILED' && change.kind !== 'panic-set') {
+    throw new DerpanetError('RUNNING_BUT_FAILED', 'the configuration is broken: derpanetctl status')
+  }
+  const { name } = await service.change(change, call.caller)
   return name
 }
 
 /** As `changed`, for members that answer nothing. */
 export async function changedQuietly(call: Call, change: Change): Promise<void> {
-  await call.context.service.change(change, call.caller)
+  await changed(call, change)
 }
 
 /**

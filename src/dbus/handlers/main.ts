@@ -26,7 +26,7 @@ function logDenied(value: string): LogDenied {
 }
 
 async function thenReload(call: Call, change: Change): Promise<void> {
-  await call.context.service.change(change, call.caller)
+  await changedQuietly(call, change)
   await call.context.service.reload(call.caller)
 }
 
@@ -90,7 +90,7 @@ export const mainProperties: PropertyHandlers = {
   get: {
     version: (call) => faceVersions[call.context.face],
     interface_version: () => '1.15',
-    state: async (call) => (await call.context.service.status()).state,
+    state: (call) => call.context.service.state(),
     IPv4: (call) => call.context.hasIpv4,
     IPv6: (call) => call.context.hasIpv6,
     IPv6_rpfilter: hasReversePathFilter,

@@ -90,6 +90,8 @@ export const itemRules: { readonly [Field in ZoneItemField]: ItemRule<Item<Field
       return column(item, 0)
     },
     text: (name) => name,
+    // firewalld lists them sorted
+    add: (list, name) => [...list, name].sort(),
   }),
   forwardPorts: plain<ForwardPort>({
     parse: parseForwardPort,
