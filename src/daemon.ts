@@ -33,6 +33,7 @@ import type { JournalContent, JournalHeader, PendingExpiry, RuntimeJournal } fro
 import { Applier, type Standing } from './daemon/apply.ts'
 import { builtinSettings } from './daemon/builtin.ts'
 import type { Clock } from './daemon/clock.ts'
+import { DriftWatch } from './daemon/drift.ts'
 import { Enforcer } from './daemon/enforcer.ts'
 import { keepRuntimeBindings } from './daemon/keep.ts'
 import { mistakesIn, problemText, warningsIn, type Mistakes } from './daemon/mistakes.ts'
@@ -79,6 +80,8 @@ interface Candidate {
 
 const acceptsUnenforced = 'WHAT IS NOT ENFORCED YET IS ACCEPTED AND DOES NOTHING (--accept-unenforced): NOT A FIREWALL TO RELY ON'
 const repairDelayMs = 5000
+const longestRepairDelayMs = 60_000
+const againDelayMs = 200
 const expiryRetryMs = 1000
 const retryLimitMs = 300_000
 /** After single changes: a burst of them is read back once. */
@@ -90,6 +93,7 @@ export class Daemon implements FirewallService {
   private readonly queue = new WriterQueue()
   private readonly enforcer: Enforcer
   private readonly timers: ExpiryTimers
+  private readonly driftWatch: DriftWatch
   private readonly wayBack: WayBack
   private readonly applier: Applier
   private readonly listeners = new Set<(event: ServiceEvent) => void>()
@@ -117,6 +121,8 @@ export class Daemon implements FirewallService {
   private overtook: Change[] = []
   private looks = 0
   private repairing = false
+  /** In a row. */
+  private failedRepairs = 0
   private settling = false
   private persisting: Promise<void> = Promise.resolve()
   private stopped = false
@@ -126,6 +132,12 @@ export class Daemon implements FirewallService {
     this.log = options.log
     this.enforcer = new Enforcer(options.dataplanes, options.log)
     this.timers = new ExpiryTimers(options.clock, (expiry) => void this.expire(expiry))
+    this.driftWatch = new DriftWatch({
+      clock: options.clock, log: options.log,
+      look: () => this.queue.add('repair', async () => (this.stopped ? null : this.enforcer.drift())),
+      repair: () => this.queue.add('repair', async () => this.putRight()),
+      notice: (text) => this.notice('drift', text),
+    })
     this.wayBack = new WayBack(options.wayBack, options.clock, options.log, () => void this.goBack())
     this.applier = this.createApplier()
   }
@@ -744,6 +756,7 @@ export class Daemon implements FirewallService {
   async stop(): Promise<void> {
     await this.queue.add('change', async () => {
       this.stopped = true
+      this.driftWatch.stop()
       if (this.inForce !== null && this.permanentSettings.main.value.onStop === 'open') {
         this.wayBack.drop()
         await this.enforcer.purge()
@@ -920,22 +933,35 @@ export class Daemon implements FirewallService {
     }
   }
 
-  /** Looks whether somebody took our rules out of the kernel (`nft flush ruleset`), and puts them back. To be called now and then. */
-  async lookAtKernel(): Promise<void> {
-    await this.queue.add('repair', async () => {
-      const plan = this.enforcer.inForce()
-      if (plan === null || this.stopped || await this.enforcer.isIntact()) return
-      this.log.error({}, 'somebody changed or removed rules of ours in the kernel; they are put back')
-      const summary = await this.enforcer.apply(plan)
-      this.log.warn({ summary }, 'rules are in force again')
+  /** From now on what others do to our rules is put right. To be called once, when the rules are in force. */
+  watchDrift(): void {
+    this.driftWatch.start()
+  }
+
+  /** Somebody committed something: look at once. */
+  hintDrift(): void {
+    this.driftWatch.hint()
+  }
+
+  private async putRight(): Promise<string> {
+    const plan = this.enforcer.inForce()
+    if (plan === null || this.stopped) return 'stopping'
+    try {
+      return await this.enforcer.apply(plan)
+    } catch {
+      // Whoever was at work may not have been done: sets destroyed between our loading and using them.
+      await new Promise<void>((resolve) => void this.options.clock.after(againDelayMs, resolve))
+      return await this.enforcer.apply(plan)
+    } finally {
       if (this.enforcer.needsRepair()) this.scheduleRepair()
-    })
+    }
   }
 
   private scheduleRepair(): void {
     if (this.repairing || this.stopped) return
     this.repairing = true
-    this.options.clock.after(repairDelayMs, () => void this.repair())
+    const delayMs = Math.min(repairDelayMs * 2 ** this.failedRepairs, longestRepairDelayMs)
+    this.options.clock.after(delayMs, () => void this.repair())
   }
 
   private async repair(): Promise<void> {
@@ -949,6 +975,7 @@ export class Daemon implements FirewallService {
     } catch (error) {
       this.log.error({ error }, 'repair failed')
     }
+    this.failedRepairs = this.enforcer.needsRepair() ? Math.min(this.failedRepairs + 1, 16) : 0
     if (this.enforcer.needsRepair()) this.scheduleRepair()
     else this.log.info({}, 'dataplanes hold the plan again')
   }

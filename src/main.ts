@@ -21,7 +21,8 @@ import { startOf, unitOf } from './host/processes.ts'
 import { watchLinks } from './host/links.ts'
 import { createDirect } from './kernel/direct.ts'
 import { createExec, type Exec } from './kernel/exec.ts'
-import { createNetfilter } from './kernel/netfilter/netfilter.ts'
+import { createTableInfo } from './kernel/netfilter/legacy-look.ts'
+import { createNetfilter, type NetfilterDataplane } from './kernel/netfilter/netfilter.ts'
 import { openRawSocket } from './kernel/netfilter/nfnetlink.ts'
 import { createPassthrough } from './kernel/passthrough.ts'
 import { createXdp, type XdpDataplane } from './kernel/xdp/xdp.ts'
@@ -44,7 +45,6 @@ const exitStatus = { ended: 0, failed: 1, usage: 2, second: 3 } as const
 const busRetryMs = 5000
 const packAfterMs = 300
 /** Costs one netlink message while nobody commits to nf_tables. */
-const lookEveryMs = 10_000
 /** A guard is a process of Node's: on a slow machine with other work it takes its time. */
 const guardStartMs = 10_000
 
@@ -77,16 +77,17 @@ function readCommandLine(program: string): CommandLine {
 interface Dataplanes {
   readonly exec: Exec
   readonly all: readonly Dataplane[]
+  readonly netfilter: NetfilterDataplane
   readonly xdp: XdpDataplane
 }
 
 function createDataplanes({ action, paths, variant, xdp: xdpMode }: CommandLine, log: Log): Dataplanes {
   const exec = createExec()
-  const netfilter = createNetfilter({ exec, openSocket: openRawSocket, stateDir: paths.run, log: (message, fields) => log.debug(fields ?? {}, message), warn: (message, fields) => log.warn(fields ?? {}, message), ...(variant === null ? {} : { variant }) })
+  const netfilter = createNetfilter({ exec, openSocket: openRawSocket, tableInfo: createTableInfo(), stateDir: paths.run, log: (message, fields) => log.debug(fields ?? {}, message), warn: (message, fields) => log.warn(fields ?? {}, message), ...(variant === null ? {} : { variant }) })
   if (action === 'run') netfilter.lookAhead()
   const xdp = createXdp({ pinDir: paths.pins, loader: paths.loader, object: paths.object, exec, log, mode: xdpMode })
   const direct = createDirect({ run: createPassthrough(exec, variant), stateDir: paths.run })
-  return { exec, all: [netfilter, direct, xdp], xdp }
+  return { exec, all: [netfilter, direct, xdp], netfilter, xdp }
 }
 
 async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Promise<void> {
@@ -124,10 +125,11 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
     onTrouble: (reason) => log.warn({ reason }, 'folder is not watched; changes there need a reload'),
   })
   beatForWatchdog(notify)
-  lookAtKernel(daemon, log)
   await daemon.followUp()
   boot.linksChanged()
   followLinks(daemon, dataplanes.xdp, boot, log)
+  daemon.watchDrift()
+  dataplanes.netfilter.onCommit(() => daemon.hintDrift())
   await daemon.settle()
   if (options.firewalldTree === null) {
     const folder = join(dirname(paths.etc), 'firewalld')
@@ -289,12 +291,6 @@ function listenToSignals(daemon: Daemon, boot: BootWriter, notify: Notifier, log
 
 function beatForWatchdog(notify: Notifier): void {
   if (notify.watchdogIntervalMs !== null) setInterval(() => notify.watchdog(), notify.watchdogIntervalMs)
-}
-
-function lookAtKernel(daemon: Daemon, log: Log): void {
-  setTimeout(() => {
-    daemon.lookAtKernel().catch((error: unknown) => log.error({ error }, 'the kernel could not be looked at')).finally(() => lookAtKernel(daemon, log))
-  }, lookEveryMs)
 }
 
 async function purge(dataplanes: readonly Dataplane[], log: Log): Promise<void> {

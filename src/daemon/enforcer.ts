@@ -1,7 +1,7 @@
 // Brings every dataplane to a plan, or back to the previous one. Knows no settings and no queue.
 import { DerpanetError, printable } from '../errors.ts'
 import type { Plan } from '../compile/plan.ts'
-import type { ApplyReport, Counters, Dataplane, DataplaneStatus } from '../kernel/dataplane.ts'
+import type { ApplyReport, Counters, Dataplane, DataplaneStatus, Drift } from '../kernel/dataplane.ts'
 import type { Log } from '../log.ts'
 
 /** What status says of a dataplane that is about to follow the ruleset. */
@@ -28,12 +28,6 @@ export class Enforcer {
 
   inForce(): Plan | null {
     return this.plan
-  }
-
-  /** Does the kernel still hold what was enforced? */
-  async isIntact(): Promise<boolean> {
-    const intact = await Promise.all(this.dataplanes.map((dataplane) => dataplane.isIntact?.() ?? true))
-    return intact.every((each) => each)
   }
 
   /** Should apply() be tried again with the same plan? */
@@ -75,6 +69,19 @@ export class Enforcer {
       this.unsure = printable((error as Error).message)
       throw error
     }
+  }
+
+  /** What others did to what is ours, everywhere; null while something is under way that repairs or follows anyway. */
+  async drift(): Promise<Drift | null> {
+    if (this.plan === null || this.lagging || this.needsRepair()) return null
+    const lines: string[] = []
+    let by: string | null = null
+    for (const dataplane of this.dataplanes) {
+      const drift = await dataplane.drift?.()
+      lines.push(...drift?.lines ?? [])
+      by ??= drift?.by ?? null
+    }
+    return { lines, by }
   }
 
   /** Does what `later` left, if it is still left. Resolves with one line for the log, or "". */

@@ -18,13 +18,19 @@ export interface DataplaneStatus {
   readonly details: readonly { readonly subject: string; readonly text: string }[]
 }
 
+/** What somebody else did to what is ours. */
+export interface Drift {
+  /** One line each; none = everything is as it was put. */
+  readonly lines: readonly string[]
+  /** Who probably did it: `iptables (pid 4711)`; null = nobody can tell. */
+  readonly by: string | null
+}
+
 /**
  * All methods are called by one writer, never concurrently. A throw means "nothing of it is in force" unless the
  * message says otherwise; the daemon then applies the previous plan again.
  */
 export interface Dataplane {
-  /** Is what apply() wrote still there? Others may flush what is not theirs. Called between changes; absent = nobody else can. */
-  isIntact?(): Promise<boolean>
   readonly name: 'netfilter' | 'direct' | 'xdp' | 'memory'
   /**
    * Called before any other dataplane moves to `next`: stop every decision that `next` would not also make.
@@ -42,6 +48,11 @@ export interface Dataplane {
    * everything and puts it right.
    */
   settle?(): Promise<void>
+  /**
+   * Looks whether what was put into the kernel is still there. Costs next to nothing while nobody changes anything: it is
+   * called every second. After a drift the next apply() looks at everything and puts it right.
+   */
+  drift?(): Promise<Drift>
   counters(): Promise<Counters>
   status(): Promise<DataplaneStatus>
   /** Remove everything of ours; foreign things stay byte-identical. */

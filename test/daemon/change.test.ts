@@ -249,13 +249,16 @@ t.test('counters of all dataplanes add up by rule', async (t) => {
 
 t.test('what somebody else took out of the kernel is put back, and logged', async (t) => {
   const world = await setUp(t)
-  let intact = true
-  Object.assign(world.kernel, { isIntact: async () => intact })
+  let lines: readonly string[] = []
+  Object.assign(world.kernel, { drift: async () => ({ lines, by: 'nft (pid 17)' }) })
   const before = world.kernel.applied.length
-  await world.daemon.lookAtKernel()
+  world.daemon.watchDrift()
+  world.clock.turn(1000)
+  await quiet(world.daemon)
   t.equal(world.kernel.applied.length, before, 'nothing to do')
-  intact = false
-  await world.daemon.lookAtKernel()
+  lines = ['ip mangle: our jump in INPUT is gone']
+  world.clock.turn(1000)
+  await quiet(world.daemon)
   t.equal(world.kernel.applied.length, before + 1)
-  t.ok(world.log.some(({ level, message }) => level === 'error' && message.startsWith('somebody changed or removed rules of ours')))
+  t.match(world.log.find(({ message }) => message.startsWith('somebody changed what is ours')), { level: 'warn', fields: { changed: lines, by: 'nft (pid 17)' } })
 })

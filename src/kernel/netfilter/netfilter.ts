@@ -22,15 +22,20 @@ import type { ChangeSet, LiveEdit } from '../../diff/diff.ts'
 import type { Observed, ObservedSet } from '../../diff/observed.ts'
 import { execOk } from '../exec.ts'
 import type { Exec } from '../exec.ts'
-import type { ApplyReport, Counters, Dataplane, DataplaneStatus } from '../dataplane.ts'
+import type { ApplyReport, Counters, Dataplane, DataplaneStatus, Drift } from '../dataplane.ts'
 import { Tally, chainIds, chainKey, tallyChains, tallyPorts } from './counters.ts'
+import { changedSets, countsOf, linesOf, touchedChains, wrongLines } from './drift.ts'
+import type { Baseline, SetCounts } from './drift.ts'
 import { describeFailure } from './failure.ts'
 import { Helpers } from './helpers.ts'
 import { chainsToBeCreated, removeCreated } from './foreign.ts'
 import { readGeneration } from './generation.ts'
 import { KernelSets } from './kernel-sets.ts'
+import type { ReadTableInfo } from './legacy-look.ts'
 import { Nfnetlink } from './nfnetlink.ts'
 import type { RawSocket } from './nfnetlink.ts'
+import { listenToCommits, readSigns } from './nft-look.ts'
+import type { Commit } from './nft-look.ts'
 import { mapFamilies, ownTables, parseSave } from './observe.ts'
 import type { SavedFamily } from './observe.ts'
 import { destroySets, editSets, listSets, loadSets, readPorts } from './sets.ts'
@@ -49,6 +54,8 @@ export interface NetfilterOptions {
   readonly stateDir: string
   /** Absent = the variant that `iptables` is on this host. */
   readonly variant?: Variant
+  /** Looks at tables of the legacy variant, where `exec` runs its tools. Absent = all rules are read every time. */
+  readonly tableInfo?: ReadTableInfo
   /** Does the kernel speak IPv6? Absent = ask this one. */
   readonly hasIpv6?: () => boolean
   /** One line per event: `netfilter committed`. */
@@ -59,6 +66,9 @@ export interface NetfilterOptions {
 
 export interface NetfilterDataplane extends Dataplane {
   settle(): Promise<void>
+  drift(): Promise<Drift>
+  /** Calls back when somebody commits to nf_tables, us included: then drift() is worth a look at once. Returns the stopper. */
+  onCommit(listener: () => void): () => void
   /** Begins to look at tools and kernel while the caller does something else; the first apply() uses what was seen. */
   lookAhead(): void
 }
@@ -87,6 +97,8 @@ interface Known {
 type TableNames = Readonly<Record<Family, readonly string[]>>
 
 const commitTimeoutMs = 60_000
+/** The legacy tables do not show a rule that was replaced by one of the same size. */
+const readEveryMs = 60_000
 /** iptables waits that long for another program that holds its lock. */
 const lockWaitSec = '30'
 
@@ -107,6 +119,18 @@ class Netfilter implements NetfilterDataplane {
   /** Tables that single changes wrote and nobody has read back yet; null = nothing to settle. */
   private unsettled: TableNames | null = null
   private problem: string | null = null
+  /** What drift() compares with; null = take it anew. */
+  private baseline: Baseline | null = null
+  private counted: SetCounts | null = null
+  /** When all rules were read for it last. */
+  private readAtMs = 0
+  /** nf_tables' count when rules were compared last. */
+  private compared: number | null = null
+  /** Chains that somebody touched, `ipv4/mangle/DERPA_…`: they count as gone until they are written again. */
+  private touched: ReadonlySet<string> = new Set()
+  /** The last commit that was not ours, and up to which count all were. */
+  private stranger: Commit | null = null
+  private ownUpTo = 0
   /** Why the state file could not be written. */
   private unkept: string | null = null
   private readonly netlink: Nfnetlink
@@ -124,6 +148,7 @@ class Netfilter implements NetfilterDataplane {
 
   async apply(plan: Plan, signal?: AbortSignal, single = false): Promise<ApplyReport> {
     const started = performance.now()
+    this.counted = null
     try {
       const summary = await this.applyPlan(await this.helpers.possible(plan, (await this.open()).tools), signal, single)
       this.problem = null
@@ -151,20 +176,84 @@ class Netfilter implements NetfilterDataplane {
     await this.writeState(state)
   }
 
-  async isIntact(): Promise<boolean> {
+  async drift(): Promise<Drift> {
     const { plan, known } = this
-    // not read back yet, or not known since a failure: settle() or the next apply() looks
-    if (plan === null || known === null || this.unsettled !== null) return true
+    // what single changes left is settled first; what failed is repaired anyway
+    if (plan === null || known === null || this.unsettled !== null) return { lines: [], by: null }
     const { tools, state } = await this.open()
-    if (known.generation !== null && known.generation === await this.generation(tools)) return true
-    const { observed, generation } = await this.observeAll(tools, state)
-    const changes = changesFor(tools, plan, observed, null)
-    if (changes.load.length > 0 || changesTables(changes)) {
-      this.known = null
-      return false
+    const sets = await this.driftedSets(plan, known, state)
+    const rules = await this.driftedRules(plan, known, tools, state)
+    const lines = [...sets, ...rules]
+    if (lines.length === 0) return { lines, by: null }
+    this.known = null
+    this.baseline = null
+    const { stranger } = this
+    return { lines, by: rules.length === 0 || stranger === null ? null : `${stranger.name} (pid ${stranger.pid})` }
+  }
+
+  private async driftedSets(plan: Plan, known: Known, state: NetfilterState): Promise<readonly string[]> {
+    const used = new Map(plan.sets.flatMap((set) => [...state.sets].filter(([, { digest }]) => digest === set.digest).map(([name]) => [name, set] as const)))
+    const now = countsOf([...(await listSets(this.kernel, state)).values()].filter(({ name }) => used.has(name)))
+    // elements of a set with a time to live go by themselves
+    const expires = (name: string): boolean => used.get(name)?.user?.options['timeout'] !== undefined
+    const before = this.counted ?? countsOf([...known.observed.sets.values()].filter(({ name }) => used.has(name) && used.get(name)!.kind !== 'user'))
+    const changed = changedSets(before, now, expires)
+    this.counted = changed.length > 0 ? null : now
+    // their records would make them pass for whole
+    for (const { name } of changed) state.sets.delete(name)
+    return changed.map(({ text }) => text)
+  }
+
+  private async driftedRules(plan: Plan, known: Known, tools: Tools, state: NetfilterState): Promise<readonly string[]> {
+    const generation = await this.generation(tools)
+    if (generation !== null && generation === this.compared) return []
+    const { rendered } = changesFor(tools, plan, known.observed, plan)
+    const signs = await this.signs(tools, rendered)
+    if (this.baseline === null && generation !== null && generation === known.generation) {
+      // nobody but us has committed anything since it was read back
+      this.baseline = { signs, lines: new Map() }
+      this.compared = generation
+      return []
     }
-    this.known = { observed, generation }
-    return true
+    const isDue = tools.variant === 'legacy' && performance.now() - this.readAtMs > readEveryMs
+    if (this.baseline !== null && signs.size > 0 && isSame(this.baseline.signs, signs) && !isDue) {
+      this.compared = generation
+      return []
+    }
+    this.readAtMs = performance.now()
+    const seen = await this.observeAll(tools, state)
+    const lines = linesOf(seen.observed)
+    this.touched = this.baseline === null ? new Set() : touchedChains(this.baseline, tools.variant === 'nft' ? signs : new Map(this.baseline.signs), lines)
+    const observed = withoutChains(seen.observed, this.touched)
+    const changes = changesFor(tools, plan, observed, plan)
+    // sets have been looked at on their own
+    const wrong = wrongLines({ ...changes, load: [] }, seen.observed)
+    if (wrong.length > 0) return wrong
+    // somebody may have come between the signs and the rules
+    if (generation === null || seen.generation === generation) {
+      this.baseline = { signs, lines: tools.variant === 'nft' ? new Map() : lines }
+      this.compared = generation
+      this.known = { observed: { ...known.observed, families: seen.observed.families }, generation: seen.generation }
+    }
+    return []
+  }
+
+  /** No sign at all: then everything is read. */
+  private async signs(tools: Tools, rendered: ChangeSet['rendered']): Promise<ReadonlyMap<string, string>> {
+    if (tools.variant === 'nft') return readSigns(this.netlink, tools.ipv6 ? rendered : { ...rendered, ipv6: [] })
+    const { tableInfo } = this.options
+    if (tableInfo === undefined) return new Map()
+    const asked = families.filter((family) => family === 'ipv4' || tools.ipv6)
+      .flatMap((family) => rendered[family].filter(({ jumps }) => jumps.length > 0).map(({ table }) => [family, table] as const))
+    const found = asked.map(([family, table]) => [`${family}/${table}`, tableInfo(family, table)] as const)
+    return found.some(([, text]) => text === null) ? new Map() : new Map(found as [string, string][])
+  }
+
+  onCommit(listener: () => void): () => void {
+    return listenToCommits(this.options.openSocket(), (commit) => {
+      if (commit.generation > this.ownUpTo) this.stranger = commit
+      listener()
+    })
   }
 
   async counters(): Promise<Counters> {
@@ -320,6 +409,8 @@ class Netfilter implements NetfilterDataplane {
     }
     this.plan = plan
     this.known = known
+    this.baseline = null
+    this.touched = new Set()
     this.options.log('netfilter committed', { changes: formatChangeSet(changes).trimEnd().split('\n').slice(0, 60) })
   }
 
@@ -330,6 +421,7 @@ class Netfilter implements NetfilterDataplane {
     for (const one of restored) if (one.status === 'rejected') throw one.reason
     const after = await this.generation(tools)
     const own = families.reduce((sum, family) => sum + changes[family].length, 0)
+    if (now !== null && after === now + own) this.ownUpTo = after
     return before !== null && now === before && after === before + own ? after : null
   }
 
@@ -452,7 +544,7 @@ class Netfilter implements NetfilterDataplane {
   private async observeAll(tools: Tools, state: NetfilterState): Promise<Seen> {
     const generation = await this.generation(tools)
     const [saved, sets] = await Promise.all([this.save(tools), listSets(this.kernel, state)])
-    return { saved, observed: { sets, families: mapFamilies((family) => ownTables(saved[family])) }, generation }
+    return { saved, observed: withoutChains({ sets, families: mapFamilies((family) => ownTables(saved[family])) }, this.touched), generation }
   }
 
   private async save(tools: Tools): Promise<SavedFamilies> {
@@ -484,6 +576,20 @@ function lagging({ sets }: Observed, names: readonly string[]): readonly (readon
     const set = sets.get(name)
     return set === undefined ? [] : [[name, { ...set, digest: null }] as const]
   })
+}
+
+/** Chains of these keys left out: what cannot be told from what was written is written again. */
+function withoutChains(observed: Observed, keys: ReadonlySet<string>): Observed {
+  if (keys.size === 0) return observed
+  return {
+    ...observed,
+    families: mapFamilies((family) => new Map([...observed.families[family]].map(([table, own]) => (
+      [table, { ...own, chains: new Map([...own.chains].filter(([name]) => !keys.has(chainKey(family, table, name)))) }])))),
+  }
+}
+
+function isSame(one: ReadonlyMap<string, string>, other: ReadonlyMap<string, string>): boolean {
+  return one.size === other.size && [...one].every(([key, text]) => other.get(key) === text)
 }
 
 /** What must be done where IPv6 may be missing: then its tables are left out, and count as right. */

@@ -7,6 +7,8 @@ export interface RawSocket {
   on(event: 'message', listener: (bytes: Uint8Array) => void): void
   on(event: 'error', listener: (error: Error) => void): void
   send(bytes: Uint8Array): void
+  /** Hears what the kernel tells this group. Absent in fakes. */
+  addMembership?(group: number): void
   ref(): void
   unref(): void
   close(): void
@@ -24,6 +26,8 @@ export interface NetlinkRequest {
   readonly type: number
   /** Beyond REQUEST and ACK. */
   readonly flags: number
+  /** Address family in the header of nfnetlink; absent = any. */
+  readonly family?: number
   /** What follows the header of nfnetlink. */
   readonly body: Uint8Array
 }
@@ -100,13 +104,14 @@ export class Nfnetlink {
 
   private send(socket: RawSocket, requests: readonly NetlinkRequest[]): Promise<readonly NetlinkAnswer[]> {
     const parts: Buffer[] = []
-    const answers = requests.map(({ type, flags, body }) => {
+    const answers = requests.map(({ type, flags, family, body }) => {
       this.sequence = (this.sequence + 1) >>> 0
       const header = Buffer.alloc(headerBytes + netfilterHeaderBytes)
       header.writeUInt32LE(header.length + body.length, 0)
       header.writeUInt16LE(type, 4)
       header.writeUInt16LE(request | ack | flags, 6)
       header.writeUInt32LE(this.sequence, 8)
+      header.writeUInt8(family ?? 0, headerBytes)
       parts.push(header, Buffer.from(body.buffer, body.byteOffset, body.byteLength), Buffer.alloc(-body.length & 3))
       return new Promise<NetlinkAnswer>((resolve, reject) => {
         this.waiting.set(this.sequence, { messages: [], resolve, reject })

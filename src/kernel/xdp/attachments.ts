@@ -57,6 +57,17 @@ export class Attachments {
     return this.reconcile(plan, await observeLinks(this.options.exec))
   }
 
+  /** Interfaces that should carry the program, with their index. */
+  carrying(): readonly (readonly [name: string, ifindex: number])[] {
+    return [...this.outcomes].flatMap(([name, { attached, ifindex }]) => (attached === null ? [] : [[name, ifindex] as const]))
+  }
+
+  /** Somebody took the program away: the next follow() looks at everything, and asks those that lost it again. */
+  forget(lost: readonly string[]): void {
+    this.links = null
+    for (const name of lost) this.outcomes.delete(name)
+  }
+
   /** What carries the program now. */
   attached(): readonly { readonly name: string; readonly mode: AttachMode }[] {
     return [...this.outcomes].flatMap(([name, { attached }]) => (attached === null ? [] : [{ name, mode: attached }]))

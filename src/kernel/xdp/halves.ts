@@ -95,6 +95,11 @@ export class Halves {
     this.writeWord(this.active | (plan.panic ? layout.SWITCH_PANIC : 0) | (((this.generation + 1) << layout.SWITCH_GENERATION_SHIFT) >>> 0))
   }
 
+  /** Does the kernel's switch stand where it was put last? */
+  isInForce(): boolean {
+    return this.maps.readControl(layout.CONTROL_SWITCH) >>> 0 === this.word >>> 0
+  }
+
   /** Nothing is dropped any more, until the next commit. */
   stopDropping(): void {
     this.trusted = false

@@ -35,10 +35,15 @@ export interface LibBpf {
   /** Writes zero on every CPU. */
   zeroPerCpu(mapFd: number, key: number, valueBytes: number): void
   openRing(mapFd: number, onRecord: (record: Uint8Array) => void): RingReader
+  /** The interface that a pinned link is attached to; 0 = none any more, null = no such pin. */
+  linkIfindex(path: string): number | null
   testRun(progFd: number, run: TestRun): TestRunResult
 }
 
 const xdpMdBytes = 24
+/** struct bpf_link_info: type, id, prog_id, and, behind padding, ifindex of an XDP link. */
+const linkInfoBytes = 64
+const linkInfoIfindexAt = 16
 /** Frames of the test runner live in one page with head- and tailroom. */
 const outputBytes = 4096
 
@@ -68,6 +73,7 @@ async function load(): Promise<LibBpf> {
     (fd: number, callback: unknown, ctx: null, opts: null) => unknown
   const ringConsume = lib.func('int ring_buffer__consume(void *ring)') as (ring: unknown) => number
   const ringFree = lib.func('void ring_buffer__free(void *ring)') as (ring: unknown) => void
+  const objInfo = lib.func('int bpf_obj_get_info_by_fd(int fd, _Inout_ void *info, _Inout_ uint32_t *length)') as (fd: number, info: Uint8Array, length: Uint32Array) => number
   const progTestRun = lib.func('bpf_prog_test_run_opts', 'int', ['int', koffi.inout(koffi.pointer(runOpts))]) as
     (fd: number, opts: Record<string, unknown>) => number
 
@@ -105,6 +111,17 @@ async function load(): Promise<LibBpf> {
           ringFree(ring)
           koffi.unregister(callback)
         },
+      }
+    },
+    linkIfindex(path) {
+      const fd = objGet(path)
+      if (fd < 0) return null
+      try {
+        const info = Buffer.alloc(linkInfoBytes)
+        check(objInfo(fd, info, Uint32Array.of(linkInfoBytes)), `look at ${path}`)
+        return info.readUInt32LE(linkInfoIfindexAt)
+      } finally {
+        closeSync(fd)
       }
     },
     testRun(progFd, { input, metaBytes, ifindex, repeat }) {

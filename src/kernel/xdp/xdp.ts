@@ -9,7 +9,7 @@ import type { Plan } from '../../compile/plan.ts'
 import { layout, reasons, records } from '../../compile/xdp/layout.ts'
 import type { XdpReason } from '../../compile/xdp/layout.ts'
 import type { XdpMode } from '../../model/settings.ts'
-import type { ApplyReport, Counters, Dataplane, DataplaneStatus } from '../dataplane.ts'
+import type { ApplyReport, Counters, Dataplane, DataplaneStatus, Drift } from '../dataplane.ts'
 import type { Exec } from '../exec.ts'
 import { Attachments } from './attachments.ts'
 import { decodeEvent, pollRing } from './events.ts'
@@ -54,6 +54,7 @@ export interface FrameVerdict {
 export interface XdpDataplane extends Dataplane {
   readonly name: 'xdp'
   prepare(next: Plan): Promise<void>
+  drift(): Promise<Drift>
   /** Follows new, renamed and removed interfaces. Call it when links change; never concurrently with the other methods. */
   refreshLinks(): Promise<void>
   /** Links that carry the program; null when XDP is off. */
@@ -73,6 +74,8 @@ const pollIntervalMs = 100
 const xdpDrop = 1
 
 interface Open {
+  /** Name of the directory below the pins. */
+  readonly version: string
   readonly libbpf: LibBpf
   readonly maps: XdpMaps
   readonly halves: Halves
@@ -135,6 +138,24 @@ class Xdp implements XdpDataplane {
 
   attached(): ReturnType<XdpDataplane['attached']> {
     return this.open === null ? null : this.open.attachments.attached()
+  }
+
+  /** Nobody tells who detached a program. */
+  async drift(): Promise<Drift> {
+    const { open } = this
+    if (open === null || this.plan === null) return { lines: [], by: null }
+    const { pinDir } = this.options
+    const lost = open.attachments.carrying().filter(([name, ifindex]) => open.libbpf.linkIfindex(`${pinDir}/links/${pinName(name)}`) !== ifindex)
+    const lines = lost.map(([name]) => `XDP: our program is gone from ${name}`)
+    if (!existsSync(`${pinDir}/${open.version}/prog`)) {
+      // our handles keep the maps alive, but nobody after us would find them: load it all anew
+      lines.push('XDP: the pins of our program are gone')
+      this.close()
+    } else if (!open.halves.isInForce()) {
+      lines.push('XDP: our switch is set otherwise')
+      this.close()
+    } else if (lost.length > 0) open.attachments.forget(lost.map(([name]) => name))
+    return { lines, by: null }
   }
 
   async counters(): Promise<Counters> {
@@ -218,7 +239,7 @@ class Xdp implements XdpDataplane {
       })
       const prog = libbpf.openPin(`${dir}/prog`)
       this.options.log.info({ version, adopted }, 'XDP program is loaded')
-      return { libbpf, maps, halves, attachments, prog }
+      return { version, libbpf, maps, halves, attachments, prog }
     } catch (error) {
       maps.close()
       throw error
@@ -260,6 +281,11 @@ class Xdp implements XdpDataplane {
     this.stopPolling()
     this.stopPolling = null
   }
+}
+
+/** As derpanet-load names the pin of an interface's link: a BPF file system forbids dots. */
+function pinName(ifname: string): string {
+  return [...Buffer.from(ifname)].map((byte) => (/[A-Za-z0-9_-]/.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`)).join('')
 }
 
 /** Zone names as numbers for the interface rows; a number is never given to another name. */
