@@ -143,6 +143,9 @@ const char *check_set_line(const char *line)
 			return "not an element";
 		if (count == 5 && is(words[3], "timeout") && is_number(words[4]))
 			return NULL;
+		/* the beginning of interface names */
+		if (count == 4 && is(words[3], "wildcard"))
+			return NULL;
 		return count == 3 ? NULL : "more than an element";
 	}
 	if (!is(words[0], "create"))

@@ -18,6 +18,7 @@ import { hostAddresses } from './host/addresses.ts'
 import { unreadFirewalldFiles, unreadFirewalldText } from './host/firewalld-files.ts'
 import { incomingConnections, locate } from './host/connections.ts'
 import { startOf, unitOf } from './host/processes.ts'
+import { enableForwarding } from './host/forwarding.ts'
 import { watchLinks } from './host/links.ts'
 import { createDirect } from './kernel/direct.ts'
 import { createExec, type Exec } from './kernel/exec.ts'
@@ -83,7 +84,7 @@ interface Dataplanes {
 
 function createDataplanes({ action, paths, variant, xdp: xdpMode }: CommandLine, log: Log): Dataplanes {
   const exec = createExec()
-  const netfilter = createNetfilter({ exec, openSocket: openRawSocket, tableInfo: createTableInfo(), stateDir: paths.run, log: (message, fields) => log.debug(fields ?? {}, message), warn: (message, fields) => log.warn(fields ?? {}, message), ...(variant === null ? {} : { variant }) })
+  const netfilter = createNetfilter({ exec, enableForwarding, openSocket: openRawSocket, tableInfo: createTableInfo(), stateDir: paths.run, log: (message, fields) => log.debug(fields ?? {}, message), warn: (message, fields) => log.warn(fields ?? {}, message), ...(variant === null ? {} : { variant }) })
   if (action === 'run') netfilter.lookAhead()
   const xdp = createXdp({ pinDir: paths.pins, loader: paths.loader, object: paths.object, exec, log, mode: xdpMode })
   const direct = createDirect({ run: createPassthrough(exec, variant), stateDir: paths.run })

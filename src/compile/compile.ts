@@ -1,21 +1,25 @@
 // Firewall → Plan: the one place where the meaning of a configuration becomes chains and sets. Pure; the order in which
 // zones or sources were written does not matter, only what the Firewall says about their order of decision.
 import type { Firewall } from '../model/firewall.ts'
-import { essentials, failsafeRule, stageRules } from '../model/stages.ts'
+import { essentials, failsafeRule, outgoingEssentials, stageRules } from '../model/stages.ts'
 import type { Essential } from '../model/stages.ts'
-import { activeZones, compileIngress, compileZoneForward } from './dispatch.ts'
-import { hiddenIpv4Rules, invalidRules, outputChain } from './denied.ts'
+import { hiddenIpv4Rules, invalidRules } from './denied.ts'
+import { activeZones, compileHostOutput, compileIngress, compileZoneForward, compileZoneInput } from './dispatch.ts'
 import { compileEarly, earlyInputChain, earlyOutputChain, neverBlockRules } from './early.ts'
 import type { MatchContext } from './match.ts'
+import { compileNat } from './nat.ts'
 import type { Hook, Plan, PlanChain, PlanMatch, PlanRule } from './plan.ts'
+import { compilePolicy } from './policy.ts'
 import { helperChains, preroutingChains } from './prerouting.ts'
+import { compilePublished, letsAllTranslatedIn } from './published.ts'
 import { SetRegistry } from './sets.ts'
 import { shareWith } from './share.ts'
-import { compileZoneInput, forwardChainName, inputChainName } from './zone.ts'
+import { compileZoneRules, forwardChainName, inputChainName } from './zone.ts'
 
 /**
- * Chains of the result, in order: early-input, early-output (only when they decide something), input, forward, then two for
- * each active zone by name. `input` and `forward` never fall through: their last rule leads into the default zone.
+ * Chains of the result, in order: early-input, early-output (only when they decide something), input, forward, output (only
+ * when a policy is from HOST), those of each active zone by name, of policies in their order, of nat. `input` and `forward`
+ * never fall through: their last rule leads into the default zone.
  * Throws DerpanetError where a Firewall asks for what no ruleset can hold.
  */
 export function compile(firewall: Firewall): Plan {
@@ -44,17 +48,23 @@ function build(firewall: Firewall): Plan {
   }
   addHook('input', inputChain(firewall, context))
   addHook('forward', forwardChain(firewall, context))
-  addHook('output', outputChain(firewall, context))
-
-  const active = activeZones(firewall)
-  for (const zone of [...firewall.zones.values()].filter(({ name }) => active.has(name))) {
-    chains.push(compileZoneInput(zone, context), compileZoneForward(firewall, zone, context))
+  const host = compileHostOutput(firewall, context)
+  addHook('output', outputChain(firewall, context, host?.rules ?? []))
+  if (host !== null) {
+    chains.push(...host.chains)
   }
+  for (const zone of activeZones(firewall)) {
+    chains.push(compileZoneInput(firewall, zone, compileZoneRules(zone, context), context), ...compileZoneForward(firewall, zone, context))
+    chains.push(...orNone(compilePublished(firewall, zone, context)))
+  }
+  for (const policy of firewall.policies) chains.push(...orNone(compilePolicy(policy, context)))
+  const nat = compileNat(firewall, context)
   return {
     sets: sets.list(),
-    chains,
-    hooks,
+    chains: [...chains, ...nat.chains],
+    hooks: [...hooks, ...nat.hooks],
     early: compileEarly(firewall),
+    forwarding: firewall.forwarding,
     interfaces: firewall.ingress.flatMap((binding) => (binding.interface === undefined
       ? []
       : [{ name: binding.interface.name, wildcard: binding.interface.wildcard, zone: binding.zone }])),
@@ -62,6 +72,10 @@ function build(firewall: Firewall): Plan {
     ...(firewall.direct === undefined ? {} : { direct: firewall.direct }),
     ...(firewall.xdp === undefined ? {} : { xdp: firewall.xdp }),
   }
+}
+
+function orNone<T>(value: T | null): readonly T[] {
+  return value === null ? [] : [value]
 }
 
 function acceptStates(states: readonly ('established' | 'related')[]): PlanRule {
@@ -85,7 +99,7 @@ function inputChain(firewall: Firewall, context: MatchContext): PlanChain {
     name: 'input',
     rules: [
       acceptStates(['established', 'related']),
-      acceptDnat,
+      ...(letsAllTranslatedIn(firewall) ? [acceptDnat] : []),
       { id: stageRules.loopback, match: [{ kind: 'in-interface', name: 'lo', wildcard: false }], verdict: { kind: 'accept' } },
       ...failsafe,
       ...neverBlockRules(firewall, context.sets, 'source', 'accept'),
@@ -101,10 +115,31 @@ function forwardChain(firewall: Firewall, context: MatchContext): PlanChain {
     name: 'forward',
     rules: [
       acceptStates(['established', 'related']),
-      acceptDnat,
+      ...(letsAllTranslatedIn(firewall) ? [acceptDnat] : []),
       ...invalidRules(firewall, context),
       ...hiddenIpv4Rules(firewall, context),
       ...compileIngress(firewall, forwardChainName, context),
+    ],
+  }
+}
+
+/**
+ * null = nothing is asked of what this host sends. Policies from HOST judge as little as they can: not answers, not loopback,
+ * not what IPv6 needs.
+ */
+function outputChain(firewall: Firewall, context: MatchContext, policies: readonly PlanRule[]): PlanChain | null {
+  const hidden = hiddenIpv4Rules(firewall, context)
+  if (hidden.length + policies.length === 0) return null
+  // without a policy only IPv6 has something to be asked
+  const family: readonly PlanMatch[] = policies.length === 0 ? [{ kind: 'family', family: 'ipv6' }] : []
+  return {
+    name: 'output',
+    rules: [
+      { ...acceptStates(['established', 'related']), id: '', match: [...family, ...acceptStates(['established', 'related']).match] },
+      { id: '', match: [...family, { kind: 'out-interface', name: 'lo', wildcard: false }], verdict: { kind: 'accept' } },
+      ...hidden,
+      ...(policies.length === 0 ? [] : outgoingEssentials.map(essentialRule)),
+      ...policies,
     ],
   }
 }

@@ -3,7 +3,7 @@ import type { Firewall } from '../model/firewall.ts'
 import { deniedLog } from '../model/resolve/denied.ts'
 import { hiddenIpv4, stageRules } from '../model/stages.ts'
 import type { MatchContext } from './match.ts'
-import type { PlanChain, PlanMatch, PlanRule, PlanVerdict } from './plan.ts'
+import type { PlanMatch, PlanRule, PlanVerdict } from './plan.ts'
 import { compileRule } from './rules.ts'
 import { prefixSet } from './sets.ts'
 
@@ -26,18 +26,4 @@ export function hiddenIpv4Rules(firewall: Firewall, context: MatchContext): read
   const match: readonly PlanMatch[] = [{ kind: 'family', family: 'ipv6' }, { kind: 'set', role, side: 'destination', invert: false }]
   const logged = firewall.logDenied === 'unicast' || firewall.logDenied === 'all' ? { ...firewall, logDenied: 'all' as const } : { ...firewall, logDenied: 'off' as const }
   return denied(logged, context, { id: stageRules.hiddenIpv4, match, verdict: { kind: 'reject', type: 'addr-unreachable' } }, 'RFC3964_IPv4_REJECT: ')
-}
-
-/** null = nothing is asked of what this host sends. */
-export function outputChain(firewall: Firewall, context: MatchContext): PlanChain | null {
-  const hidden = hiddenIpv4Rules(firewall, context)
-  if (hidden.length === 0) return null
-  return {
-    name: 'output',
-    rules: [
-      { id: '', match: [{ kind: 'family', family: 'ipv6' }, { kind: 'state', states: ['established', 'related'] }], verdict: { kind: 'accept' } },
-      { id: '', match: [{ kind: 'family', family: 'ipv6' }, { kind: 'out-interface', name: 'lo', wildcard: false }], verdict: { kind: 'accept' } },
-      ...hidden,
-    ],
-  }
 }

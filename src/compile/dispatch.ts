@@ -1,136 +1,115 @@
-// Which zone decides: the bindings in their order become jumps into zone chains, runs of sources become sets.
-import type { Family, Prefix } from '../model/addr.ts'
-import { families } from '../model/addr.ts'
-import type { AddressMatch, Binding, Firewall, Zone } from '../model/firewall.ts'
+// Which way a packet goes through zones and policies: to this host, through it, from it.
+import type { Firewall, Zone } from '../model/firewall.ts'
 import { zoneForwardRule } from '../model/stages.ts'
-import { unreachable } from '../errors.ts'
-import { compileAddress } from './match.ts'
+import { compileWalk, goOn } from './bindings.ts'
+import type { Walk } from './bindings.ts'
 import type { MatchContext } from './match.ts'
-import type { PlanChain, PlanMatch, PlanRule, PlanVerdict } from './plan.ts'
+import type { PlanChain, PlanRule } from './plan.ts'
+import { policiesBetween, policyJump } from './policy.ts'
+import { acceptOwnTranslated, judgePublished } from './published.ts'
 import { compileRule } from './rules.ts'
-import { prefixSet } from './sets.ts'
-import { forwardChainName } from './zone.ts'
+import { forwardChainName, inputChainName } from './zone.ts'
+import type { ZoneRules } from './zone.ts'
 
-/** Consecutive bindings of one zone, which decide alike whatever their order among themselves. */
-interface Run {
-  readonly zone: string
-  readonly bindings: readonly Binding[]
+/** Zones that some binding leads to. */
+export function activeZones(firewall: Firewall): readonly Zone[] {
+  const named = new Set(firewall.ingress.map((binding) => binding.zone))
+  return [...firewall.zones.values()].filter(({ name }) => named.has(name))
 }
 
-/** Zones that some binding leads to; "" matches nothing: every binding names a zone. */
-export function activeZones(firewall: Firewall): ReadonlySet<string> {
-  return new Set(firewall.ingress.map((binding) => binding.zone))
+/** By where a packet comes from. */
+export function ingressWalk(firewall: Firewall): Walk {
+  return { bindings: firewall.ingress, side: 'source', what: 'sources' }
+}
+
+/** By where it goes, before routing: only source bindings tell that. */
+export function destinationWalk(firewall: Firewall): Walk {
+  return { bindings: firewall.egress.filter(({ kind }) => kind === 'source'), side: 'destination', what: 'destinations' }
+}
+
+/** By where it goes. */
+export function egressWalk(firewall: Firewall): Walk {
+  return { bindings: firewall.egress, side: 'destination', what: 'egress' }
 }
 
 /** Rules that send a packet to its zone's chain by where it comes from. The last one takes everything. A zone without a chain has it return. */
 export function compileIngress(firewall: Firewall, chainOf: (zone: string) => string | null, context: MatchContext): readonly PlanRule[] {
-  const names = roleCounter()
-  return runsOf(firewall.ingress).flatMap((run) => {
-    const chain = chainOf(run.zone)
-    const verdict: PlanVerdict = chain === null ? { kind: 'return' } : { kind: 'goto', chain }
-    return runMatches(run, 'source', names(run.zone, 'sources'), context).map((match): PlanRule => ({ id: '', match, verdict }))
-  })
+  return compileWalk(ingressWalk(firewall), (zone) => {
+    const chain = chainOf(zone)
+    return chain === null ? null : { id: '', verdict: { kind: 'goto', chain } }
+  }, context)
+}
+
+/** For this host: policies before the zone's rules, the rules, policies after them, the target. */
+export function compileZoneInput(firewall: Firewall, zone: Zone, own: ZoneRules, context: MatchContext): PlanChain {
+  const { before, after } = policiesBetween(firewall, zone.name, null)
+  return {
+    name: inputChainName(zone.name),
+    rules: [
+      ...acceptOwnTranslated(firewall, zone, 'input', context), ...judgePublished(firewall, zone),
+      ...before.flatMap(policyJump), ...own.rules, ...after.flatMap(policyJump), ...own.target,
+    ],
+  }
 }
 
 /**
- * Packets forwarded from `zone`. With `forward`, those whose outgoing side is the same zone pass: the egress bindings are
- * walked in their order up to the zone's last one, and whatever another zone claims first is left to the target.
+ * Packets forwarded from a zone: policies before, the zone's own forwarding, policies after, the target, as far as they
+ * concern the zone that the packet leaves by. Ways out that decide alike share their chain; the common one stands in line.
  */
-export function compileZoneForward(firewall: Firewall, zone: Zone, context: MatchContext): PlanChain {
-  const target: PlanRule = {
-    id: zone.forwardRule.id, match: [], verdict: zone.forwardRule.verdict, origin: zone.forwardRule.origin,
-  }
+export function compileZoneForward(firewall: Firewall, zone: Zone, context: MatchContext): readonly PlanChain[] {
+  const { id, verdict, origin } = zone.forwardRule
   const log = zone.forwardLog === undefined ? [] : compileRule(zone.forwardLog, context)
-  const denied = (match: readonly PlanMatch[]): PlanRule[] => [...log.map((rule) => ({ ...rule, match: [...match, ...rule.match] })), { ...target, match }]
-  const rules: PlanRule[] = (zone.forwardEffects ?? []).flatMap((rule) => compileRule(rule, context))
-  if (zone.forward && zone.forwardRule.verdict.kind !== 'accept') {
-    const names = roleCounter()
-    const runs = runsOf(firewall.egress.filter(canLeaveBy(firewall)))
-    const last = runs.map((run) => run.zone).lastIndexOf(zone.name)
-    for (const run of runs.slice(0, last + 1)) {
-      const own = run.zone === zone.name
-      for (const match of runMatches(run, 'destination', names(run.zone, 'egress'), context)) {
-        if (own) rules.push({ id: zoneForwardRule(zone.name), match, verdict: { kind: 'accept' }, origin: zone.origin })
-        else rules.push(...denied(match))
-      }
-    }
+  const target: readonly PlanRule[] = [...log, { id, match: [], verdict, origin }]
+  const inner: PlanRule = { id: zoneForwardRule(zone.name), match: [], verdict: { kind: 'accept' }, origin: zone.origin }
+  const towards = (out: string, isBound: boolean): readonly PlanRule[] => {
+    const { before, after } = policiesBetween(firewall, zone.name, out)
+    const own = zone.forward && isBound && out === zone.name ? [inner] : [...after.flatMap(policyJump), ...target]
+    return [...before.flatMap(policyJump), ...own]
   }
-  if (rules.at(-1)?.match.length !== 0 || rules.at(-1)?.verdict !== target.verdict) rules.push(...denied([]))
-  return { name: forwardChainName(zone.name), rules }
+  const effects = (zone.forwardEffects ?? []).flatMap((rule) => compileRule(rule, context))
+  const ways = compileWays(firewall, `zone:${zone.name}`, towards, context)
+  const rules = [...acceptOwnTranslated(firewall, zone, 'forward', context), ...judgePublished(firewall, zone), ...effects, ...ways.rules]
+  return [...ways.chains, { name: forwardChainName(zone.name), rules }]
 }
 
-/** Bindings that say where a forwarded packet goes. A MAC address says where it comes from, never where it goes. */
-function canLeaveBy(firewall: Firewall): (binding: Binding) => boolean {
-  return ({ kind, source }) => {
-    // two interfaces that nothing binds share the default zone, but nobody said that packets may pass between them
-    if (kind === 'any') return false
-    if (source === undefined) return true
-    if (source.match.kind === 'mac') return false
-    return source.match.kind !== 'ipset' || firewall.ipsets.get(source.match.name)?.type !== 'hash:mac'
+/** What this host sends; null when no policy is about that. Known connections, loopback and what IPv6 needs are the caller's. */
+export function compileHostOutput(firewall: Firewall, context: MatchContext): { readonly rules: readonly PlanRule[]; readonly chains: readonly PlanChain[] } | null {
+  if (!firewall.policies.some(({ ingress, rules }) => ingress.kind === 'host' && rules.length > 0)) return null
+  const towards = (out: string): readonly PlanRule[] => {
+    const { before, after } = policiesBetween(firewall, null, out)
+    return [...before, ...after].flatMap(policyJump)
   }
+  return compileWays(firewall, 'host', towards, context)
 }
 
-function runsOf(bindings: readonly Binding[]): readonly Run[] {
-  const runs: { zone: string; bindings: Binding[] }[] = []
-  for (const binding of bindings) {
-    const run = runs.at(-1)
-    if (run !== undefined && run.zone === binding.zone) run.bindings.push(binding)
-    else runs.push({ zone: binding.zone, bindings: [binding] })
+/** `towards` says what happens to packets that leave by a zone; without a last word they go on behind our chains. */
+function compileWays(
+  firewall: Firewall, owner: string, towards: (zone: string, isBound: boolean) => readonly PlanRule[], context: MatchContext,
+): { readonly rules: readonly PlanRule[]; readonly chains: readonly PlanChain[] } {
+  const chains = new Map<string, PlanChain>()
+  const rest = towards(firewall.defaultZone, false)
+  const restKey = wayKey(rest)
+  const way = (name: string, rules: readonly PlanRule[]): Omit<PlanRule, 'match'> => {
+    const [only, second] = rules
+    // said even at the end: what takes the rest comes behind
+    if (only === undefined) return goOn
+    // one rule without a condition needs no chain of its own
+    if (second === undefined && only.match.length === 0 && only.verdict.kind !== 'jump') return only
+    chains.set(name, { name, rules })
+    return { id: '', verdict: { kind: 'goto', chain: name } }
   }
-  return runs
+  const bound = firewall.egress.filter(({ kind }) => kind !== 'any')
+  const last = bound.findLastIndex(({ zone }) => wayKey(towards(zone, true)) !== restKey)
+  const decide = (zone: string): Omit<PlanRule, 'match'> => {
+    const rules = towards(zone, true)
+    return wayKey(rules) === restKey ? way(`${owner}:rest`, rest) : way(`${owner}:to:${zone}`, rules)
+  }
+  const walk = { ...egressWalk(firewall), bindings: bound.slice(0, last + 1) }
+  const branches = last < 0 ? [] : compileWalk(walk, decide, context)
+  const end: readonly PlanRule[] = chains.has(`${owner}:rest`) ? [{ id: '', match: [], verdict: { kind: 'goto', chain: `${owner}:rest` } }] : rest
+  return { rules: [...branches, ...end], chains: [...chains.values()] }
 }
 
-/** Role prefixes `zone:home:sources`, the second run of the zone `zone:home:sources:2`. */
-function roleCounter(): (zone: string, what: string) => (suffix: string) => string {
-  const used = new Map<string, number>()
-  return (zone, what) => {
-    const count = (used.get(zone) ?? 0) + 1
-    used.set(zone, count)
-    return (suffix) => `zone:${zone}:${what}${suffix}${count === 1 ? '' : `:${count}`}`
-  }
-}
-
-/** What a packet of this run looks like, one entry a rule. MAC addresses stay single: not every kernel has hash:mac. */
-function runMatches(run: Run, side: 'source' | 'destination', roleOf: (suffix: string) => string, context: MatchContext): PlanMatch[][] {
-  const matches: PlanMatch[][] = []
-  const prefixes: Record<Family, Prefix[]> = { ipv4: [], ipv6: [] }
-  const single = (match: AddressMatch): void => {
-    for (const variant of compileAddress(match, side, context)) {
-      matches.push([...(variant.family === null ? [] : [{ kind: 'family', family: variant.family } as const]), ...variant.match])
-    }
-  }
-  for (const { kind, source } of run.bindings) {
-    if (kind !== 'source' || source === undefined) continue
-    const { match } = source
-    if (match.kind === 'prefix' && !match.invert) prefixes[match.prefix.family].push(match.prefix)
-    else single(match)
-  }
-  for (const family of families) {
-    if (prefixes[family].length === 0) continue
-    const role = shareable(prefixSet(roleOf(family === 'ipv4' ? '4' : '6'), family, prefixes[family]), run.zone, context)
-    matches.push([{ kind: 'family', family }, { kind: 'set', role, side, invert: false }])
-  }
-  for (const binding of run.bindings) {
-    switch (binding.kind) {
-      case 'source':
-        break
-      case 'interface': {
-        const { name, wildcard } = binding.interface!
-        matches.push([{ kind: side === 'source' ? 'in-interface' : 'out-interface', name, wildcard }])
-        break
-      }
-      case 'any':
-        matches.push([])
-        break
-      default:
-        unreachable(binding.kind)
-    }
-  }
-  return matches
-}
-
-/** The outgoing side mostly asks for the very sources of the incoming side: then it uses their set. */
-function shareable(set: ReturnType<typeof prefixSet>, zone: string, context: MatchContext): string {
-  const ingressRole = `zone:${zone}:sources${set.family === 'ipv4' ? 4 : 6}`
-  return context.sets.get(ingressRole)?.digest === set.digest ? ingressRole : context.sets.add(set)
+function wayKey(rules: readonly PlanRule[]): string {
+  return JSON.stringify(rules.map(({ id, verdict }) => [id, verdict]))
 }

@@ -9,6 +9,8 @@ import type { SetRegistry } from './sets.ts'
 export interface MatchContext {
   readonly sets: SetRegistry
   readonly ipsets: ReadonlyMap<string, IpSet>
+  /** Destinations are where a connection was going before that was rewritten. Sets cannot be asked for it (resolve/published.ts). */
+  readonly original?: boolean
 }
 
 type Side = 'source' | 'destination'
@@ -24,7 +26,7 @@ export function compileMatch(match: Match, context: MatchContext): readonly (rea
   let variants: readonly Variant[] = [{ family: match.family ?? null, match: [] }]
   if (match.source !== undefined) variants = combine(variants, compileAddress(match.source, 'source', context))
   if (match.destination !== undefined) variants = combine(variants, compileAddress(match.destination, 'destination', context))
-  if (match.protocol !== undefined) variants = combine(variants, [compileProtocol(match.protocol)])
+  if (match.protocol !== undefined) variants = combine(variants, [compileProtocol(match.protocol, context)])
   return variants.map((variant) => (variant.family === null ? variant.match : [{ kind: 'family', family: variant.family }, ...variant.match]))
 }
 
@@ -40,13 +42,15 @@ export function compileAddress(address: AddressMatch, side: Side, context: Match
       const { prefix, invert } = address
       // every address of the family: nothing to match, and iptables refuses the inverted form, which no packet fulfils
       if (prefix.length === 0) return invert ? [] : [{ family: prefix.family, match: [] }]
-      return [{ family: prefix.family, match: [{ kind: side === 'source' ? 'source-prefix' : 'destination-prefix', prefix, invert }] }]
+      const kind = side === 'source' ? 'source-prefix' : context.original === true ? 'original-destination' : 'destination-prefix'
+      return [{ family: prefix.family, match: [{ kind, prefix, invert }] }]
     }
     case 'mac':
       return [{ family: null, match: [{ kind: 'source-mac', mac: address.mac, invert: address.invert }] }]
     case 'ipset': {
       const ipset = context.ipsets.get(address.name)
       if (ipset === undefined) throw new DerpanetError('INVALID_IPSET', address.name)
+      if (side === 'destination' && context.original === true) throw new Error(`ipset ${ipset.name} is asked for an original destination`)
       const role = context.sets.add(userSet(ipset))
       return [{ family: ipset.family, match: [{ kind: 'set', role, side, invert: address.invert }] }]
     }
@@ -60,9 +64,10 @@ export function compileAddress(address: AddressMatch, side: Side, context: Match
   }
 }
 
-function compileProtocol(protocol: ProtocolMatch): Variant {
+function compileProtocol(protocol: ProtocolMatch, { original }: MatchContext): Variant {
   switch (protocol.kind) {
     case 'port':
+      if (original === true) return { family: null, match: [{ kind: 'original-port', protocol: protocol.protocol, ports: protocol.ports }] }
       return { family: null, match: [{ kind: 'port', protocol: protocol.protocol, side: 'destination', ports: protocol.ports }] }
     case 'source-port':
       return { family: null, match: [{ kind: 'port', protocol: protocol.protocol, side: 'source', ports: protocol.ports }] }

@@ -11,7 +11,8 @@ export { families }
 export type { Family }
 
 /** What a set holds. Families need two sets, so `family` is null only for `port` and `mac`. */
-export type SetKind = 'prefix' | 'port' | 'mac' | 'user'
+/** `interface` = names of interfaces, as ipset elements (`0.0.0.0/0,eth0`), asked for where a packet came in. */
+export type SetKind = 'prefix' | 'port' | 'mac' | 'interface' | 'user'
 
 /**
  * A set that rules refer to by `role`. The role is stable ("zone:public:tcp", "zone:public:sources4", "list:bad:4");
@@ -63,8 +64,15 @@ export type PlanMatch =
   | { readonly kind: 'any-icmp' }
   | { readonly kind: 'state'; readonly states: readonly ('new' | 'established' | 'related' | 'invalid' | 'untracked')[] }
   | { readonly kind: 'dnat' }
+  /** Where a connection with a rewritten destination was going. */
+  | { readonly kind: 'original-destination'; readonly prefix: Prefix; readonly invert: boolean }
+  | { readonly kind: 'original-port'; readonly protocol: PortProtocol; readonly ports: PortRange }
+  /** The interface it came in by is in the set: for hooks that know the name but where iptables has no word for it. */
+  | { readonly kind: 'in-interface-set'; readonly role: string }
   /** The destination is an address of this host. */
   | { readonly kind: 'local-destination' }
+  /** The source is an address of this host. */
+  | { readonly kind: 'local-source' }
   | { readonly kind: 'limit'; readonly limit: Limit }
   | { readonly kind: 'packet-type'; readonly type: PacketType }
   /** The packets that announce a segment size: SYN, of both sides. */
@@ -83,6 +91,10 @@ export type PlanVerdict =
   | { readonly kind: 'return' }
   /** Done, and the next rule is asked. */
   | Effect
+  /** The three below only in nat hooks; they end them. */
+  | { readonly kind: 'redirect'; readonly ports: PortRange }
+  | { readonly kind: 'destination-nat'; readonly family: Family; readonly addr: bigint; readonly ports: PortRange | null }
+  | { readonly kind: 'masquerade' }
 
 export interface PlanRule {
   /** Counter identity; several plan rules of one model rule share it and their counters add up. "" = not counted. */
@@ -99,10 +111,12 @@ export interface PlanChain {
 }
 
 /**
- * early-* see every packet before connection tracking, and then helpers what arrives; prerouting sees what arrives after it and before routing; input,
- * forward and output judge after it and before foreign filters.
+ * early-* see every packet before connection tracking, and then helpers what arrives; prerouting sees what arrives after it and
+ * before routing; input, forward and output judge after it and before foreign filters; nat-* see the first packet of a
+ * connection: nat-incoming before routing, nat-local what this host sends, nat-leaving last of all.
  */
-export type Hook = 'early-input' | 'early-output' | 'helpers' | 'prerouting' | 'input' | 'forward' | 'output'
+export type Hook =
+  | 'early-input' | 'early-output' | 'helpers' | 'prerouting' | 'input' | 'forward' | 'output' | 'nat-incoming' | 'nat-local' | 'nat-leaving'
 
 /** What is decided before anything else, in XDP where it is attached: DATAPLANE.md §2.3 rows 1–5 and the allow class. */
 export interface EarlyPlan {
@@ -119,6 +133,8 @@ export interface Plan {
   readonly chains: readonly PlanChain[]
   readonly hooks: readonly { readonly hook: Hook; readonly chain: string }[]
   readonly early: EarlyPlan
+  /** Families in which the kernel must forward packets; others stay as they are. Absent = none. */
+  readonly forwarding?: readonly Family[]
   /** Interfaces bound to zones, for XDP attachment; wildcards are resolved by the edge against existing links. */
   readonly interfaces: readonly { readonly name: string; readonly wildcard: boolean; readonly zone: string }[]
   readonly defaultZone: string

@@ -1,5 +1,5 @@
 // A Plan as text for people: goldens, `derpanetctl plan`, test failures.
-import { formatPrefix } from '../model/addr.ts'
+import { formatAddr, formatPrefix } from '../model/addr.ts'
 import { formatPortRange } from '../model/port.ts'
 import { unreachable } from '../errors.ts'
 import type { Plan, PlanChain, PlanMatch, PlanSet, PlanVerdict } from './plan.ts'
@@ -13,6 +13,7 @@ export function formatPlan(plan: Plan): string {
     ...plan.chains.map(formatChain),
     plan.sets.map(formatSet).join('\n'),
     formatEarly(plan),
+    (plan.forwarding ?? []).map((family) => `forwarding: ${family}`).join('\n'),
   ]
   return `${blocks.filter((block) => block !== '').join('\n\n')}\n`
 }
@@ -36,6 +37,12 @@ export function formatVerdict(verdict: PlanVerdict): string {
     case 'goto':
     case 'jump':
       return `${verdict.kind} ${verdict.chain}`
+    case 'redirect':
+      return `redirect to port ${formatPortRange(verdict.ports)}`
+    case 'destination-nat':
+      return `send to ${formatAddr(verdict.family, verdict.addr)}${verdict.ports === null ? '' : ` port ${formatPortRange(verdict.ports)}`}`
+    case 'masquerade':
+      return 'masquerade'
     case 'log': return `log ${JSON.stringify(verdict.prefix)}${verdict.level === '' ? '' : ` level ${verdict.level}`}`
     case 'nflog': return `nflog group ${verdict.group} ${JSON.stringify(verdict.prefix)}${verdict.threshold === null ? '' : ` threshold ${verdict.threshold}`}`
     case 'audit': return `audit ${verdict.decision}`
@@ -65,7 +72,11 @@ export function formatMatch(match: PlanMatch): string {
     case 'any-icmp': return 'icmp'
     case 'state': return `state ${match.states.join(',')}`
     case 'dnat': return 'destination rewritten'
+    case 'original-destination': return `${not}originally to ${formatPrefix(match.prefix)}`
+    case 'original-port': return `originally ${match.protocol} to port ${formatPortRange(match.ports)}`
+    case 'in-interface-set': return `in one of ${match.role}`
     case 'local-destination': return 'to this host'
+    case 'local-source': return 'from this host'
     case 'limit': return `at most ${match.limit.count}/${match.limit.unit}${match.limit.burst === null ? '' : ` after ${match.limit.burst}`}`
     case 'packet-type': return match.type
     case 'tcp-syn': return 'tcp syn'

@@ -19,29 +19,34 @@ const folds: readonly Fold[] = [
   { protocol: 'udp', side: 'source' },
 ]
 
+/** A set costs a packet as much as some rules, and a megabyte of kernel memory for its counters. */
+const manyPorts = 8
+
 /**
  * `owner` (`zone:public`) begins the roles of the sets. Ends without deciding the rest.
- * With `alwaysSets` the sets of open destination ports are there even when empty: the first port is an edit too.
+ * `sets`: `always` = sets of open destination ports are there even when empty, so that the first port is an edit too;
+ * `many` = only where they save rules, for lists that no single change touches.
  */
-export function compileRules(owner: string, list: readonly Rule[], context: MatchContext, alwaysSets: boolean): readonly PlanRule[] {
-  const place = foldPlace(list)
+export function compileRules(owner: string, list: readonly Rule[], context: MatchContext, sets: 'always' | 'many'): readonly PlanRule[] {
+  const found = foldPlace(list)
+  const place = sets === 'many' && found.count < manyPorts ? { start: 0, end: 0, at: list.length } : found
   const isFolded = (rule: Rule, index: number): boolean => index >= place.start && index < place.end && foldOf(rule) !== null
   const folded = list.filter(isFolded)
   const rules: PlanRule[] = []
   list.forEach((rule, index) => {
-    if (index === place.at) rules.push(...portSetRules(owner, folded, context, alwaysSets))
+    if (index === place.at) rules.push(...portSetRules(owner, folded, context, sets))
     if (!isFolded(rule, index)) rules.push(...compileRule(rule, context))
   })
-  if (place.at === list.length) rules.push(...portSetRules(owner, folded, context, alwaysSets))
+  if (place.at === list.length) rules.push(...portSetRules(owner, folded, context, sets))
   return rules
 }
 
 const compiled = new WeakMap<Rule, readonly PlanRule[]>()
 
-/** A rule that asks no set of its own compiles to the same objects again. */
+/** A rule that asks no set of its own compiles to the same objects again; of original destinations it says other things. */
 export function compileRule(rule: Rule, context: MatchContext): readonly PlanRule[] {
   const asksSet = [rule.match.source, rule.match.destination].some((address) => address?.kind === 'ipset' || address?.kind === 'list')
-  if (asksSet) return writeRule(rule, context)
+  if (asksSet || context.original === true) return writeRule(rule, context)
   const known = compiled.get(rule)
   if (known !== undefined) return known
   const made = writeRule(rule, context)
@@ -63,13 +68,13 @@ function besideMatches({ verdict, limit }: Rule): readonly PlanMatch[] {
   ]
 }
 
-function portSetRules(owner: string, folded: readonly Rule[], context: MatchContext, alwaysSets: boolean): PlanRule[] {
+function portSetRules(owner: string, folded: readonly Rule[], context: MatchContext, sets: 'always' | 'many'): PlanRule[] {
   return folds.flatMap(({ protocol, side }) => {
     const portRules = folded.flatMap((rule): PortRule[] => {
       const fold = foldOf(rule)
       return fold !== null && fold.protocol === protocol && fold.side === side ? [{ ...portsOf(rule), rule: rule.id }] : []
     })
-    if (portRules.length === 0 && (side === 'source' || !alwaysSets)) return []
+    if (portRules.length === 0 && (side === 'source' || sets === 'many')) return []
     const role = context.sets.add(portSet(`${owner}:${protocol}${side === 'source' ? '-source' : ''}`, portRules))
     return [{ id: '', match: [{ kind: 'port-set', role, protocol, side }], verdict: { kind: 'accept' } }]
   })
@@ -96,7 +101,7 @@ function portsOf(rule: Rule): { first: number; last: number } {
  * own ports and services; rich rules with other priorities have runs of their own and stay single rules.
  * `at`: index before which the set rules go; the end without any plain port.
  */
-function foldPlace(rules: readonly Rule[]): { start: number; end: number; at: number } {
+function foldPlace(rules: readonly Rule[]): { start: number; end: number; at: number; count: number } {
   let best = { start: 0, end: 0, at: rules.length, count: 0 }
   for (let start = 0; start < rules.length; start++) {
     if (rules[start]!.verdict.kind !== 'accept') continue

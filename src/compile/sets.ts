@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { Family, Prefix } from '../model/addr.ts'
 import { formatPrefix } from '../model/addr.ts'
-import type { IpSet } from '../model/firewall.ts'
+import type { InterfaceMatch, IpSet } from '../model/firewall.ts'
 import { stepTo } from '../model/ipset.ts'
 import { formatPortRange } from '../model/port.ts'
 import type { AddressList } from '../model/settings.ts'
@@ -55,6 +55,28 @@ function splitAll(prefix: Prefix): Prefix[] {
 export function listSet(list: AddressList, family: Family): PlanSet {
   const role = `list:${list.name}:${family === 'ipv4' ? 4 : 6}`
   return { role, kind: 'prefix', family, digest: digestOf(['list', family, list.digest]), elements: { kind: 'list', list } }
+}
+
+type Named = Pick<InterfaceMatch, 'name' | 'wildcard'>
+
+/** The kernel takes no more interfaces for one prefix. */
+const interfacesOfSet = 64
+
+/** Names of interfaces for one family, in as many sets as they need. The kernel takes none that a beginning in the set covers. */
+export function interfaceSets(role: string, family: Family, interfaces: readonly Named[]): readonly PlanSet[] {
+  const every = family === 'ipv4' ? '0.0.0.0/0' : '::/0'
+  const covers = (one: Named, other: Named): boolean => one.wildcard && other.name.startsWith(one.name) && (one.name !== other.name || !other.wildcard)
+  const needed = interfaces.filter((one) => !interfaces.some((other) => covers(other, one)))
+  const entries = [...new Set(needed.map(({ name, wildcard }) => `${every},${name}${wildcard ? ' wildcard' : ''}`))].sort()
+  const sets: PlanSet[] = []
+  for (let start = 0; start < entries.length; start += interfacesOfSet) {
+    const some = entries.slice(start, start + interfacesOfSet)
+    sets.push({
+      role: start === 0 ? role : `${role}:${start / interfacesOfSet + 1}`, kind: 'interface', family,
+      digest: digestOf(['interface', family, ...some]), elements: textElements(some),
+    })
+  }
+  return sets
 }
 
 const userSets = new WeakMap<IpSet, PlanSet>()

@@ -1,7 +1,7 @@
 // The Firewall: the whole resolved configuration, immutable. Every name is looked up, every rule is in the order in
 // which it decides. Three interpreters read it: the oracle (model/oracle.ts), the ruleset and the XDP program.
 import type { DirectSettings } from './direct.ts'
-import type { AddressList, LogDenied, Origin, XdpMode, ZoneTarget } from './settings.ts'
+import type { AddressList, LogDenied, Origin, Published, XdpMode, ZoneTarget } from './settings.ts'
 import type { Family, Prefix } from './addr.ts'
 
 /** Inclusive, 0–65535, first ≤ last. */
@@ -96,6 +96,25 @@ export function isDeciding(rule: Rule): rule is DecidingRule {
   return kind === 'accept' || kind === 'drop' || kind === 'reject'
 }
 
+/** What becomes of the addresses of a new connection; its answers are turned back by the kernel. */
+export type Translation =
+  /** To this host itself: the first address of the interface that it came by. */
+  | { readonly kind: 'redirect'; readonly ports: PortRange }
+  /** To another host. `ports` null = the port stays. A range takes the port as it is, or any of the range if it is not in it. */
+  | { readonly kind: 'destination'; readonly family: Family; readonly addr: bigint; readonly ports: PortRange | null }
+  /** The sender becomes the first address of the interface that it leaves by. */
+  | { readonly kind: 'masquerade' }
+
+/** First match translates; only new connections are asked. `id` as of a {@link Rule}. */
+export interface NatRule {
+  readonly id: string
+  readonly match: Match
+  /** What is written down before. Absent = nothing. */
+  readonly records?: readonly Rule[]
+  readonly translation: Translation
+  readonly origin: Origin
+}
+
 /** `name` without the trailing `+`; `wildcard` = every interface that starts with it. */
 export interface InterfaceMatch {
   readonly name: string
@@ -131,6 +150,38 @@ export interface Zone {
   readonly helpers?: readonly Rule[]
   /** What is written down where {@link forwardRule} denies. Absent = nothing. */
   readonly forwardLog?: Rule
+  /** Forward-ports, for whatever comes in by this zone, wherever it was going. */
+  readonly destinationNat: readonly NatRule[]
+  /** Masquerading of what leaves by this zone, except through lo. */
+  readonly sourceNat: readonly NatRule[]
+  readonly origin: Origin
+}
+
+/** One side of a policy. `any` is every zone, but not this host. */
+export type PolicySide =
+  | { readonly kind: 'any' }
+  | { readonly kind: 'host' }
+  | { readonly kind: 'zones'; readonly zones: readonly string[] }
+
+/** Decides packets from its ingress to its egress side, before (negative priority) or after the rules of the ingress zone. */
+export interface Policy {
+  readonly name: string
+  /** Not 0. */
+  readonly priority: number
+  readonly ingress: PolicySide
+  readonly egress: PolicySide
+  /** First match decides; without a match the packet goes on. A target other than CONTINUE is the last rule. */
+  readonly rules: readonly Rule[]
+  /** Marks of packets from its ingress side; the outgoing side is known as for {@link destinationNat}. Absent = none. */
+  readonly marks?: readonly Rule[]
+  /** Connection helpers for packets from its ingress side, wherever they go. Absent = none. */
+  readonly helpers?: readonly Rule[]
+  /**
+   * Asked before routing: the outgoing side is not known yet but for what source bindings say of the destination; with
+   * egress `host` whatever comes in.
+   */
+  readonly destinationNat: readonly NatRule[]
+  readonly sourceNat: readonly NatRule[]
   readonly origin: Origin
 }
 
@@ -166,6 +217,14 @@ export interface Firewall {
   readonly ingress: readonly Binding[]
   /** The same for the outgoing side of forwarded packets (destination address, outgoing interface). */
   readonly egress: readonly Binding[]
+  /** In force, in the order of decision. Zones go between negative and positive priorities. */
+  readonly policies: readonly Policy[]
+  /** Connections that somebody else gave another destination are not let in for that reason alone. */
+  readonly strictForwardPorts: boolean
+  /** What decides about ports that others publish by rewriting destinations: `zone` = the zone, as if they were this host's own. */
+  readonly published: Published
+  /** Families in which packets are sent on to other hosts: the kernel must forward them. */
+  readonly forwarding: readonly Family[]
   readonly ipsets: ReadonlyMap<string, IpSet>
   /** Lists in force, in the order of `block`. */
   readonly blockLists: readonly AddressList[]

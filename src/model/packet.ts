@@ -3,7 +3,7 @@ import type { Family } from './addr.ts'
 import type { Verdict } from './firewall.ts'
 import type { Origin } from './settings.ts'
 
-/** What connection tracking says. `reply-dnat` style states come with NAT in a later issue. */
+/** What connection tracking says. */
 export type ConnectionState = 'new' | 'established' | 'related' | 'invalid' | 'untracked'
 
 export interface Packet {
@@ -29,6 +29,15 @@ export interface Packet {
   readonly wayBack?: 'same' | 'other' | 'none'
   /** The mark it arrives with, unsigned 32 bits. Absent = 0. */
   readonly mark?: number
+  /** Where it was going before its destination was rewritten; absent = it never was. */
+  readonly original?: OriginalDestination
+}
+
+export interface OriginalDestination {
+  readonly destination: bigint
+  readonly destinationPort?: number
+  /** By a forward-port of ours, not by somebody else's rule. */
+  readonly own: boolean
 }
 
 /** Where a verdict is given. `output`: nothing judges what this host sends. */
@@ -38,8 +47,10 @@ export type Stage = 'failsafe' | 'never-block' | 'panic' | 'block-list' | 'conne
 export interface Judgement {
   readonly verdict: Verdict
   readonly stage: Stage
-  /** The zone that decided, where one did. */
+  /** The zone that the packet came by, where that mattered. */
   readonly zone?: string
+  /** The policy that decided, where one did. */
+  readonly policy?: string
   /** The deciding rule's id; equal to the id that counters use. */
   readonly rule: string
   readonly origin: Origin

@@ -1,18 +1,20 @@
 // Runtime → Firewall: every name looked up, every decision in its order. Pure; zones that did not change keep their
 // identity from one generation to the next, so that whoever compiles them can skip them.
 import { printable } from '../errors.ts'
-import { parsePrefix } from './addr.ts'
+import { families, parsePrefix } from './addr.ts'
+import type { Family } from './addr.ts'
 import { checkDirectChain, checkDirectRule, checkToolArgs } from './direct-args.ts'
-import type { Firewall, IpSet, PortMatch, Zone } from './firewall.ts'
+import type { Firewall, IpSet, NatRule, Policy, PortMatch, Zone } from './firewall.ts'
 import { ipSetFamily } from './ipset-entry.ts'
 import { Last } from './resolve/last.ts'
 import { portMatch } from './resolve/service.ts'
 import { checkConflicts, egressBindings, ingressBindings } from './resolve/binding.ts'
-import { reportPolicies } from './resolve/policy.ts'
+import { checkPolicy, isActive as isPolicyActive, resolvePolicy } from './resolve/policy.ts'
 import { originOf, Problems } from './resolve/problem.ts'
 import type { Problem } from './resolve/problem.ts'
+import { checkPublished } from './resolve/published.ts'
 import { resolveZone } from './resolve/zone.ts'
-import type { ResolvedZone } from './resolve/zone.ts'
+import type { Findings } from './resolve/zone.ts'
 import type { AddressList, Entry, IpSetSettings, MainSettings, Runtime, Settings } from './settings.ts'
 
 export type { Problem } from './resolve/problem.ts'
@@ -35,24 +37,34 @@ export function resolve(runtime: Runtime): Resolved {
     .map(([name, entry]) => resolveZone(name, entry, settings))
   const active = resolved.filter(({ zone }) => isActive(zone, main.defaultZone))
   const zones = resolved.map(({ zone }) => zone)
+  const zonesByName = new Map(zones.map((zone) => [zone.name, zone]))
+  const policies = [...settings.policies].map(([name, entry]) => resolvePolicy(name, entry, settings))
+  const activeZones = new Set(active.map(({ zone }) => zone.name))
+  const inForce = policies
+    .filter(({ policy }) => isPolicyActive(settings.policies.get(policy.name)!.value, activeZones))
+    .sort(({ policy: one }, { policy: other }) => one.priority - other.priority || (one.name < other.name ? -1 : 1))
   const ipsets = new Map([...settings.ipsets].map(([name, entry]) => [name, resolveIpSet(name, entry)]))
 
   if (!settings.zones.has(main.defaultZone)) {
     const origin = mainOrigin(settings.main, 'defaultZone', main.defaultZone)
     problems.add('INVALID_ZONE', `the default zone '${printable(main.defaultZone)}' does not exist`, origin)
   }
-  for (const { problems: found } of resolved) problems.found.push(...found)
-  for (const { unenforced } of active) problems.found.push(...unenforced)
+  for (const { problems: found } of [...resolved, ...policies]) problems.found.push(...found)
+  for (const { unenforced } of [...active, ...inForce]) problems.found.push(...unenforced)
   const bound = zones.flatMap(({ name, sources, interfaces }) => [name, sources, interfaces])
   lastConflicts.get(bound, problems, () => checkConflicts(zones, problems))
-  reportTimedSets(active, settings, problems)
-  reportPolicies(settings, new Set(active.map(({ zone }) => zone.name)), problems)
+  reportTimedSets([...active, ...inForce], settings, problems)
+  for (const found of inForce) checkPolicy(found, settings.policies.get(found.policy.name)!, zonesByName, problems)
   checkDirect(settings, problems)
   const reversePath = reversePathOf(settings.main, problems)
 
   const firewall: Firewall = {
     defaultZone: main.defaultZone,
-    zones: new Map(zones.map((zone) => [zone.name, zone])),
+    zones: zonesByName,
+    policies: inForce.map(({ policy }) => policy),
+    strictForwardPorts: isYes(main.firewalld['StrictForwardPorts']),
+    published: main.published,
+    forwarding: forwarding([...active.map(({ zone }) => zone), ...inForce.map(({ policy }) => policy)]),
     ingress: lastIngress.get([main.defaultZone, ...bound, ...zones.map((zone) => zone.ingressPriority)], problems, () => ingressBindings(zones, main.defaultZone)),
     egress: lastEgress.get(
       [main.defaultZone, ...bound, ...zones.map((zone) => zone.egressPriority), ...[...ipsets].flatMap(([name, { type }]) => [name, type])], problems,
@@ -69,12 +81,13 @@ export function resolve(runtime: Runtime): Resolved {
     rejectHiddenIpv4: isYes(main.firewalld['RFC3964_IPv4'] ?? 'yes'),
     xdp: { mode: main.xdp, interfaces: main.xdpInterfaces },
   }
+  checkPublished(firewall, problems)
   const isAccepted = (problem: Problem): boolean => runtime.acceptUnenforced === true && problem.unenforced === true
   const refused = problems.found.filter((problem) => !isAccepted(problem))
   return {
     firewall: refused.length === 0 ? firewall : null,
     problems: refused,
-    warnings: [...active.flatMap(({ warnings }) => warnings), ...problems.found.filter(isAccepted)],
+    warnings: [...[...active, ...inForce].flatMap(({ warnings }) => warnings), ...problems.found.filter(isAccepted)],
   }
 }
 
@@ -91,6 +104,18 @@ function checkDirect({ direct }: Settings, problems: Problems): void {
 /** In use: it has an interface or a source, or takes what no zone takes. */
 function isActive(zone: Zone, defaultZone: string): boolean {
   return zone.name === defaultZone || zone.interfaces.length > 0 || zone.sources.length > 0
+}
+
+/** Families in which connections go on to another host because somebody asked for it. */
+function forwarding(all: readonly Pick<Zone | Policy, 'destinationNat' | 'sourceNat'>[]): readonly Family[] {
+  const needs = ({ match, translation }: NatRule, family: Family): boolean => {
+    switch (translation.kind) {
+      case 'redirect': return false
+      case 'destination': return translation.family === family
+      case 'masquerade': return (match.family ?? family) === family
+    }
+  }
+  return families.filter((family) => all.some(({ destinationNat, sourceNat }) => [...destinationNat, ...sourceNat].some((rule) => needs(rule, family))))
 }
 
 /** What one change after the other leaves as it is, is the same object again. */
@@ -113,7 +138,7 @@ function resolveIpSet(name: string, entry: Entry<IpSetSettings>): IpSet {
 }
 
 /** Entries of a set with a timeout come and go in the kernel alone; nobody here puts them there yet. */
-function reportTimedSets(active: readonly ResolvedZone[], settings: Settings, problems: Problems): void {
+function reportTimedSets(active: readonly Findings[], settings: Settings, problems: Problems): void {
   const used = new Set(active.flatMap(({ ipsets }) => [...ipsets]))
   for (const name of used) {
     const entry = settings.ipsets.get(name)
@@ -142,7 +167,8 @@ function reversePathOf(main: Entry<MainSettings>, problems: Problems): 'strict' 
   }
 }
 
-function isYes(word: string): boolean {
+/** As firewalld reads its file. */
+function isYes(word = 'no'): boolean {
   return /^(yes|true)$/i.test(word)
 }
 

@@ -128,6 +128,8 @@ export interface HelperSettings {
 }
 
 export type LogDenied = 'off' | 'all' | 'unicast' | 'broadcast' | 'multicast'
+/** `open`: whatever a container publishes is reachable; `zone`: when the zone has the published port open. */
+export type Published = 'open' | 'zone'
 export type XdpMode = 'auto' | 'native' | 'generic' | 'off'
 
 /** derpanet.yaml. */
@@ -140,6 +142,7 @@ export interface MainSettings {
   readonly neverBlock: readonly string[]
   /** Ports of this host that stay reachable whatever zones, lists and panic say. */
   readonly failsafePorts: readonly PortSpec[]
+  readonly published: Published
   /** Mode for an interface that `xdpInterfaces` does not name. */
   readonly xdp: XdpMode
   readonly xdpInterfaces: Readonly<Record<string, XdpMode>>
@@ -226,6 +229,6 @@ export const emptyIcmpType: IcmpTypeSettings = { version: '', short: '', descrip
 export const emptyHelper: HelperSettings = { version: '', short: '', description: '', family: '', module: '', ports: [] }
 
 export const defaultMain: MainSettings = {
-  defaultZone: 'public', logDenied: 'off', block: [], neverBlock: [], failsafePorts: [], xdp: 'auto', xdpInterfaces: {},
+  defaultZone: 'public', logDenied: 'off', block: [], neverBlock: [], failsafePorts: [], published: 'open', xdp: 'auto', xdpInterfaces: {},
   autoReload: false, onStop: 'keep', flushAllOnReload: true, firewalldCompat: 'auto', firewalld: {},
 }

@@ -12,6 +12,7 @@ export const stageRules = {
   dnat: 'connection/dnat',
   invalid: 'connection/invalid',
   loopback: 'loopback',
+  output: 'output',
   reversePath: 'reverse-path',
   hiddenIpv4: 'rfc3964',
 } as const
@@ -69,19 +70,33 @@ function icmp6(name: string, type: number): Essential {
 }
 
 /**
- * Packets to this host without which it has no IPv6 at all: neighbour and router discovery, multicast membership, and the
- * answers to its own DHCPv6 client (they come from another address than the question went to, so they are never ESTABLISHED).
- * Decided before INVALID, because connection tracking does not know most of them.
+ * Packets to this host without which it loses IPv6, whatever anybody configures: neighbours, routers, the question that
+ * switches ask before they go on delivering multicast (neighbour discovery is multicast), and the answers to its own DHCPv6
+ * client (they come from another address than the question went to, so they are never ESTABLISHED). Decided before INVALID,
+ * because connection tracking does not know most of them. The rest of what IPv6 likes is the policy allow-host-ipv6.
  */
 export const essentials: readonly Essential[] = [
   icmp6('neighbour-solicitation', 135),
   icmp6('neighbour-advertisement', 136),
   icmp6('router-advertisement', 134),
-  icmp6('router-solicitation', 133),
-  icmp6('redirect', 137),
   icmp6('mld-query', 130),
+  { id: 'essential/dhcpv6-reply', family: 'ipv6', source: linkLocal, protocol: { kind: 'udp', sourcePort: 547, destinationPort: 546 } },
+]
+
+/**
+ * The same for what this host sends: only policies from HOST could stop it. Errors about known connections are known themselves;
+ * those about what connection tracking does not follow (multicast membership) are named here, or a reject would not be heard.
+ */
+export const outgoingEssentials: readonly Essential[] = [
+  icmp6('destination-unreachable', 1),
+  icmp6('packet-too-big', 2),
+  icmp6('time-exceeded', 3),
+  icmp6('parameter-problem', 4),
+  icmp6('neighbour-solicitation', 135),
+  icmp6('neighbour-advertisement', 136),
+  icmp6('router-solicitation', 133),
   icmp6('mld-report', 131),
   icmp6('mld-done', 132),
   icmp6('mld2-report', 143),
-  { id: 'essential/dhcpv6-reply', family: 'ipv6', source: linkLocal, protocol: { kind: 'udp', sourcePort: 547, destinationPort: 546 } },
+  { id: 'essential/dhcpv6-request', family: 'ipv6', protocol: { kind: 'udp', sourcePort: 546, destinationPort: 547 } },
 ]

@@ -1,11 +1,12 @@
 // The keys of derpanet.yaml.
-import type { LogDenied, MainSettings, XdpMode } from '../model/settings.ts'
+import type { LogDenied, MainSettings, Published, XdpMode } from '../model/settings.ts'
 import { DerpanetError, printable } from '../errors.ts'
 import { dict, flag, interfaceItem, list, nameItem, portItem, prefixItem, word } from './codec.ts'
 import type { FieldTable, ScalarField } from './field.ts'
 import { isName } from './names.ts'
 
 export const xdpModes: readonly XdpMode[] = ['auto', 'native', 'generic', 'off']
+export const publishedValues: readonly Published[] = ['open', 'zone']
 export const logDeniedValues: readonly LogDenied[] = ['off', 'all', 'unicast', 'broadcast', 'multicast']
 
 /** The keys that no key of ours stands for; their values are judged by firewalld-conf.ts, face by face. */
@@ -39,6 +40,10 @@ export const mainFields: FieldTable<MainSettings> = {
   failsafePorts: list(portItem, 'INVALID_PORT', {
     yaml: 'failsafe-ports', runtime: 'no', example: '[22/tcp]',
     doc: 'Ports of this host that stay reachable for everybody, whatever lists, zones and panic mode say.',
+  }),
+  published: word(publishedValues, 'INVALID_VALUE', {
+    yaml: 'published', runtime: 'no',
+    doc: 'Ports that containers and others publish by rewriting destinations. open: reachable whatever zones say, as with firewalld; zone: only where the zone (or a policy to HOST) has the published port open.',
   }),
   xdp: word(xdpModes, 'INVALID_VALUE', {
     yaml: 'xdp', runtime: 'no',

@@ -57,12 +57,12 @@ t.test('check prints every mistake with file, line, column and a caret, and ends
   t.match(lines.at(-2), `${root}: 3 mistakes; this configuration would be refused`)
 })
 
-t.test('check finds what no dataplane enforces, and warns of what works less than it says', async (t) => {
-  const root = folder(t, { 'zones/public.yaml': 'services: [ssh, ftp]\nmasquerade: true\n' })
+t.test('check finds what no dataplane can enforce, and warns of what works less than it says', async (t) => {
+  const root = folder(t, { 'zones/public.yaml': 'services: [ssh, odd]\nrich-rules: [rule family=ipv4 port port=1 protocol=udp reject type=tcp-reset]\n', 'services/odd.yaml': 'ports: [1/tcp]\nmodules: [nf_conntrack_odd]\n' })
   const { status, stdout } = await ctl(t, 'check', root)
   t.equal(status, 1)
-  t.match(stdout, /public\.yaml:2:\d+: .*masquerade.*\n {5}2 \| masquerade: true\n {7}\| +\^/)
-  t.match(stdout, /public\.yaml:1:\d+: warning: .*ftp/)
+  t.match(stdout, /public\.yaml:2:\d+: .*tcp-reset is for TCP only\n {5}2 \| rich-rules: .*\n {7}\| +\^/)
+  t.match(stdout, /public\.yaml:1:\d+: warning: .*odd/)
   t.match(stdout, /1 mistake, 1 warning/)
 })
 

@@ -175,9 +175,9 @@ t.test('at most the wanted number of generations is kept, and the newest is the 
   t.strictSame(portsOf(world.daemon), ['8'])
 })
 
-t.test('something that no dataplane enforces yet is refused by name at start, with its place', async (t) => {
-  const world = await setUp(t, { 'zones/public.yaml': 'services: [ssh]\nmasquerade: true\n' })
+t.test('something that no dataplane can enforce is refused by name at start, with its place', async (t) => {
+  const world = await setUp(t, { 'zones/public.yaml': 'services: [ssh]\nrich-rules: [rule family=ipv4 port port=1 protocol=udp reject type=tcp-reset]\n' })
   const status = await world.daemon.status()
   t.match(status, { state: 'FAILED', source: 'builtin' })
-  t.match(status.problem?.diagnostics[0], /zones\/public\.yaml:2:\d+: .*masquerade/)
+  t.match(status.problem?.diagnostics[0], /zones\/public\.yaml:2:\d+: .*tcp-reset is for TCP only/)
 })

@@ -145,29 +145,103 @@ t.test('every unknown name and every impossible rule is told at once', (t) => {
 
 t.test('what is not enforced yet is refused by name, but only where it is in force', (t) => {
   const all: Partial<ZoneSettings> = {
-    masquerade: true, forwardPorts: [{ port: '80', protocol: 'tcp', toPort: '8080', toAddr: '' }],
-    richRules: ['rule service name="ssh" accept', 'rule masquerade', 'rule tcp-mss-clamp log', 'rule priority="1" log prefix="thirty characters are too many" '],
+    richRules: ['rule service name="ssh" accept', 'rule tcp-mss-clamp log', 'rule priority="1" log prefix="thirty characters are too many" '],
   }
   t.same(problemsOf(withZones(shipped, { dmz: all })), [], 'nothing is bound to dmz')
   t.same(problemsOf(withZones(shipped, { dmz: { ...all, interfaces: ['eth0'] } })), [
-    'masquerade', 'forward-port 80/tcp:8080', 'masquerade in a rich rule', 'log beside tcp-mss-clamp in a rich rule',
-    'a log prefix of more than 29 characters in a rich rule',
+    'log beside tcp-mss-clamp in a rich rule', 'a log prefix of more than 29 characters in a rich rule',
   ].map((what) => `COMMAND_FAILED: ${what} is not enforced yet`))
   t.same(problemsOf(withMain(shipped, { logDenied: 'all' })), [])
   t.same(problemsOf(withMain(shipped, { firewalld: { IPv6_rpfilter: 'loose-forward' } })), ['INVALID_VALUE: IPv6_rpfilter=loose-forward cannot be had with iptables'])
-  t.same(problemsOf(withMain(shipped, { defaultZone: 'external' })), ['COMMAND_FAILED: masquerade is not enforced yet'])
   t.same(problemsOf(withIpSets(withZones(shipped, { dmz: { sources: ['ipset:t'] } }), { t: { type: 'hash:ip', options: { timeout: '5' } } })),
     ['COMMAND_FAILED: option timeout of ipset t is not enforced yet'])
   t.end()
 })
 
-t.test('a policy that is in force and decides something is refused by name', (t) => {
-  const withPolicy = (policy: Partial<PolicySettings>): Settings => ({ ...shipped, policies: new Map([...shipped.policies, ['mine', entryOf({ ...emptyPolicy, ...policy })]]) })
+const withPolicies = (policies: Readonly<Record<string, Partial<PolicySettings>>>, settings = shipped): Settings => (
+  { ...settings, policies: new Map([...settings.policies, ...Object.entries(policies).map(([name, policy]) => [name, entryOf({ ...emptyPolicy, ...policy })] as const)]) })
+
+t.test('policies in force stand in the order of their priorities, then names', (t) => {
   const active = { ingressZones: ['public'], egressZones: ['HOST'], services: ['http'] }
-  t.same(problemsOf(withPolicy(active)), ['COMMAND_FAILED: policy mine is not enforced yet'])
-  t.same(problemsOf(withPolicy({ ...active, disable: true })), [])
-  t.same(problemsOf(withPolicy({ ...active, ingressZones: ['dmz'] })), [], 'no packet comes from dmz')
-  t.same(problemsOf(withPolicy({ ...active, services: [] })), [], 'it decides nothing')
+  const names = (policies: Readonly<Record<string, Partial<PolicySettings>>>): readonly string[] => (
+    firewallOf(withPolicies(policies)).policies.map(({ name }) => name).filter((name) => name !== 'allow-host-ipv6'))
+  t.same(names({ b: active, a: active, late: { ...active, priority: 5 }, early: { ...active, priority: -9 } }), ['early', 'a', 'b', 'late'])
+  t.same(names({ off: { ...active, disable: true }, nobody: { ...active, ingressZones: ['dmz'] }, to: { ingressZones: ['ANY'], egressZones: ['dmz'] } }), [],
+    'disabled, or no packet can be between its zones')
+  t.same(names({ either: { ...active, ingressZones: ['dmz', 'public'] }, out: { ...active, ingressZones: ['HOST'], egressZones: ['ANY'] } }), ['either', 'out'])
+  t.equal(firewallOf(shipped).policies.map(({ name }) => name).join(), 'allow-host-ipv6', 'of the shipped ones the gateway set is disabled')
+  t.end()
+})
+
+t.test('a policy decides in the order of a zone, and ends in its target', (t) => {
+  const rules = (policy: Partial<PolicySettings>): readonly string[] => (
+    firewallOf(withPolicies({ mine: { ingressZones: ['ANY'], egressZones: ['HOST'], ...policy } })).policies.find(({ name }) => name === 'mine')!.rules.map(show))
+  const all: Partial<PolicySettings> = {
+    services: ['ssh'], ports: [{ port: '8080', protocol: 'tcp' }], protocols: ['gre'], sourcePorts: [{ port: '67', protocol: 'udp' }], icmpBlocks: ['timestamp-request'],
+    richRules: ['rule priority="5" service name="http" drop', 'rule protocol value="esp" drop', 'rule priority="-5" protocol value="ah" accept'],
+  }
+  t.same(rules(all), ['protocol 51 accept', 'ipv4 icmp 13 reject admin-prohibited', 'protocol 50 drop', 'tcp 22 accept', 'tcp 8080 accept', 'protocol 47 accept',
+    'from udp 67 accept', 'tcp 80 drop'])
+  t.same(rules({ target: 'REJECT' }), ['reject admin-prohibited'], 'of ICMP too')
+  t.same([rules({ target: 'DROP' }), rules({ target: 'ACCEPT' }), rules({})], [['drop'], ['accept'], []])
+  t.end()
+})
+
+t.test('what a policy cannot do between its zones is refused', (t) => {
+  const refused = (policy: Partial<PolicySettings>, settings = shipped): readonly string[] => problemsOf(withPolicies({ mine: policy }, settings))
+  const forward = 'rule family="ipv4" forward-port port="80" protocol="tcp" to-port="8080"'
+  const between = (from: string, to: string, richRules: readonly string[]): Partial<PolicySettings> => ({ ingressZones: [from], egressZones: [to], richRules })
+  t.match(refused(between('HOST', 'ANY', ['rule masquerade'])), [/^INVALID_ZONE: policy mine: masquerade is for packets that pass through/])
+  t.match(refused(between('ANY', 'HOST', ['rule masquerade'])), [/^INVALID_ZONE/])
+  t.match(refused(between('ANY', 'HOST', [`${forward} to-addr="192.0.2.1"`])), [/^INVALID_FORWARD: policy mine: a forward-port to another host/])
+  t.match(refused(between('ANY', 'ANY', [forward])), [/^INVALID_FORWARD: policy mine: to-addr is needed/])
+  const bound = withZones(shipped, { dmz: { interfaces: ['eth1'] }, work: { sources: ['192.0.2.0/24'] } })
+  t.match(refused(between('ANY', 'dmz', [`${forward} to-addr="192.0.2.1"`]), bound), [/^INVALID_ZONE: .* egress zone dmz has interfaces/])
+  t.same(refused(between('ANY', 'work', [`${forward} to-addr="192.0.2.1"`]), bound), [])
+  t.match(refused(between('HOST', 'ANY', ['rule source mac="02:00:5e:00:00:01" drop'])), [/^INVALID_RULE: mac source in a policy from HOST/])
+  const cards = withIpSets(withZones(bound, { home: { sources: ['02:00:5e:00:00:01'] } }), { cards: { type: 'hash:mac' } })
+  t.match(refused({ ingressZones: ['dmz'], egressZones: ['ANY'], masquerade: true }, cards), [/^INVALID_ZONE: .* zone home has a MAC address/])
+  t.same(refused({ ingressZones: ['ANY'], egressZones: ['dmz'], masquerade: true }, cards), [])
+  t.match(refused(between('ANY', 'dmz', ['rule source ipset="cards" masquerade']), cards), [/^INVALID_RULE: masquerade and mac source/])
+  t.match(refused(between('nosuch', 'HOST', [])), [], 'nobody can come from there')
+  t.match(refused({ ingressZones: ['nosuch', 'public'], egressZones: ['HOST'] }), [/^INVALID_ZONE: policy mine: there is no zone 'nosuch'/])
+  t.end()
+})
+
+t.test('masquerading and forward-ports of a zone stand in the order in which they are tried', (t) => {
+  const zone = zoneOf({
+    masquerade: true,
+    forwardPorts: [{ port: '80', protocol: 'tcp', toPort: '8080', toAddr: '' }, { port: '81-82', protocol: 'udp', toPort: '', toAddr: '2001:db8::1' }],
+    richRules: ['rule priority="3" masquerade', 'rule family="ipv6" forward-port port="443" protocol="tcp" to-port="8443"', 'rule priority="-3" family="ipv6" masquerade',
+      'rule priority="-1" family="ipv4" source address="192.0.2.0/24" forward-port port="80" protocol="tcp" to-port="81" to-addr="198.51.100.7"'],
+  })
+  t.same(zone.destinationNat.map(({ match, translation }) => [show({ match, verdict: { kind: 'accept' } } as Rule), translation.kind]), [
+    ['from 192.0.2.0/24 tcp 80 accept', 'destination'], ['ipv4 tcp 80 accept', 'redirect'], ['ipv6 udp 81-82 accept', 'destination'], ['ipv6 tcp 443 accept', 'redirect'],
+  ])
+  t.same(zone.sourceNat.map(({ match }) => match.family ?? 'both'), ['ipv6', 'ipv4', 'both'], 'a plain masquerade is IPv4 only, a rich one of both')
+  t.end()
+})
+
+t.test('packets must be forwarded in the families in which connections go on to other hosts', (t) => {
+  const forwards = (zone: Partial<ZoneSettings>): readonly string[] => firewallOf(withZones(shipped, { work: { interfaces: ['eth0'], ...zone } })).forwarding
+  const forwardPort = (toAddr: string): Partial<ZoneSettings> => ({ forwardPorts: [{ port: '80', protocol: 'tcp', toPort: '81', toAddr }] })
+  t.same(forwards({}), [])
+  t.same(forwards({ masquerade: true }), ['ipv4'])
+  t.same(forwards({ richRules: ['rule masquerade'] }), ['ipv4', 'ipv6'])
+  t.same(forwards({ richRules: ['rule family="ipv6" masquerade'] }), ['ipv6'])
+  t.same(forwards(forwardPort('')), [], 'to this host itself needs none')
+  t.same([forwards(forwardPort('192.0.2.1')), forwards(forwardPort('2001:db8::1'))], [['ipv4'], ['ipv6']])
+  t.same(forwards({ masquerade: true, interfaces: [] }), [], 'nothing is bound to it')
+  t.end()
+})
+
+t.test('a destination set is refused where original destinations are judged', (t) => {
+  const settings = withIpSets(withZones(shipped, { work: {
+    interfaces: ['eth0'], richRules: ['rule family="ipv4" destination ipset="s" service name="ssh" accept', 'rule family="ipv4" destination ipset="s" forward-port port="80" protocol="tcp" to-port="81"'],
+  } }), { s: { type: 'hash:ip' } })
+  t.same(problemsOf(settings), [])
+  t.same(problemsOf(withMain(settings, { firewalld: { StrictForwardPorts: 'yes' } })), ['COMMAND_FAILED: a destination ipset cannot be asked with StrictForwardPorts'])
+  t.same(problemsOf(withMain(settings, { published: 'zone' })), ['COMMAND_FAILED: a destination ipset cannot be asked with published: zone', 'COMMAND_FAILED: a destination ipset cannot be asked with published: zone'])
   t.end()
 })
 

@@ -124,8 +124,8 @@ t.test('a limit belongs to the log, audit or action it follows, or to the next o
 
 t.test('what the ruleset cannot enforce yet has a name', (t) => {
   const named = (text: string): string | null => unenforcedElement(parseRichRule(text))
-  t.equal(named('rule masquerade'), 'masquerade')
-  t.equal(named('rule family=ipv4 forward-port port=80 protocol=tcp to-port=81'), 'forward-port')
+  t.equal(named('rule masquerade'), null)
+  t.equal(named('rule family=ipv4 forward-port port=80 protocol=tcp to-port=81'), null)
   t.equal(named('rule tcp-mss-clamp value=pmtu log'), 'log beside tcp-mss-clamp')
   t.equal(named(`rule service name=ssh log prefix=${'x'.repeat(30)} accept`), 'a log prefix of more than 29 characters')
   t.equal(named(`rule service name=ssh log prefix=${'x'.repeat(29)} accept`), null)

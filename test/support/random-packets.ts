@@ -5,41 +5,60 @@ import type { ConnectionState, Packet } from '../../src/model/packet.ts'
 import type { RejectType } from '../../src/model/firewall.ts'
 import type { Settings } from '../../src/model/settings.ts'
 import { addresses } from './private-host.ts'
-import { addrOf, tcpFlags, type FrameOptions } from './frame.ts'
+import { addrOf, buildPacket, tcpFlags, type FrameOptions } from './frame.ts'
 import type { Random } from './random.ts'
 import { world } from './random-settings.ts'
 
 export interface PacketCase {
+  /** As it is sent. */
   readonly packet: Packet
   /** 1–65535; also names the case. */
   readonly marker: number
   readonly tcpFlags?: number
   /** The earlier case this one answers or is an error about. */
-  readonly follows?: { readonly marker: number; readonly as: 'reply' | 'error' }
+  readonly follows?: Following
 }
+
+export interface Following {
+  readonly marker: number
+  readonly as: 'reply' | 'error'
+  /** The first packet as its receiver saw it: what an error quotes. */
+  readonly received: Packet
+  /** What becomes of this packet once the firewall has given it back the first one's addresses. */
+  readonly returned: Packet
+}
+
+/** How a packet arrives, if it does: translated or not; null = it does not. */
+export type Delivery = (packet: Packet, state: ConnectionState) => Packet | null
 
 type Interface = 'ext0' | 'int0'
 const interfaces: readonly Interface[] = ['ext0', 'int0']
 const peerMacs = { ext0: addresses.macs.outside, int0: addresses.macs.inside } as const
 const unchecked = [47, 50, 89] // GRE, ESP, OSPF: protocols without ports that both families carry the same way
 
-/** `count` cases with different flows, in the order in which they must be sent: followers after what they follow. */
-export function randomPackets(random: Random, settings: Settings, count: number): PacketCase[] {
+/**
+ * `count` cases with different flows, in the order in which they must be sent: followers after what they follow.
+ * `delivery` = how packets are expected to arrive, so that answers come from where they arrive.
+ */
+export function randomPackets(random: Random, settings: Settings, count: number, delivery: Delivery = (packet) => packet): PacketCase[] {
   const cases: PacketCase[] = []
   const flows = new Set<string>()
   const ports = portsOf(settings)
   let marker = 0
   for (let tries = 0; cases.length < count && tries < count * 20; tries++) {
     const packet = withWayBack(randomPacket(random, ports))
-    const flow = flowOf(packet)
-    if (flows.has(flow)) continue
-    flows.add(flow)
-    marker++
     const flags = packet.protocol === 6 ? random.pick([2, 2, 2, 2, 2, 2, tcpFlags.ack, tcpFlags.syn | tcpFlags.ack, tcpFlags.rst, tcpFlags.fin | tcpFlags.ack]) : undefined
-    const first: PacketCase = { packet, marker, ...(flags === undefined ? {} : { tcpFlags: flags }) }
+    const first: PacketCase = { packet, marker: marker + 1, ...(flags === undefined ? {} : { tcpFlags: flags }) }
+    const delivered = delivery(packet, connectionState(first, false))
+    // two flows that look alike anywhere on their way would change each other's ports
+    const own = [...new Set([flowOf(packet), ...(delivered === null ? [] : [flowOf(delivered)])])]
+    // a router sends nothing on whose sender is of the link alone
+    if (own.some((flow) => flows.has(flow)) || (delivered?.direction !== packet.direction && packet.source >> 118n === 0x3fan)) continue
+    for (const flow of own) flows.add(flow)
+    marker++
     cases.push(first)
     if (!random.chance(0.5) || cases.length >= count) continue
-    const follower = followerOf(random, first, marker + 1)
+    const follower = followerOf(random, first, delivered ?? packet, marker + 1)
     if (follower !== null) {
       marker++
       cases.push(follower)
@@ -96,32 +115,38 @@ function icmpType(random: Random, family: Family, direction: Packet['direction']
 }
 
 /** A packet back along the same flow, or an ICMP error about it; only for flows that connection tracking follows. */
-function followerOf(random: Random, first: PacketCase, marker: number): PacketCase | null {
+function followerOf(random: Random, first: PacketCase, received: Packet, marker: number): PacketCase | null {
   const { packet } = first
   const trackable = packet.protocol === 17 || (packet.protocol === 6 && first.tcpFlags === tcpFlags.syn) || packet.icmpType === 8 || packet.icmpType === 128
   // a packet for this host is answered by the kernel itself; only what leaves it can be answered from outside
-  if (!trackable || packet.direction === 'in' || packet.outInterface === undefined) return null
-  const from = packet.outInterface as Interface
-  const back = {
-    direction: packet.direction === 'out' ? 'in' : 'forward', family: packet.family, inInterface: from, sourceMac: peerMacs[from],
-    ...(packet.inInterface === undefined ? {} : { outInterface: packet.inInterface }),
-  } as const
+  if (!trackable || received.direction === 'in' || received.outInterface === undefined || received.outInterface === 'lo') return null
+  const from = received.outInterface as Interface
   // a forwarded answer must find its way back through the interface the question came from
-  if (back.direction === 'forward' && routeOf(packet.family, packet.source) !== packet.inInterface) return null
-  if (random.chance(0.4)) {
-    const icmp = packet.family === 'ipv4' ? { protocol: 1, icmpType: 3, icmpCode: 3 } : { protocol: 58, icmpType: 1, icmpCode: 4 }
-    return { packet: { ...back, ...icmp, source: packet.destination, destination: packet.source }, marker, follows: { marker: first.marker, as: 'error' } }
-  }
+  if (packet.direction !== 'out' && routeOf(packet.family, packet.source) !== packet.inInterface) return null
+  const asError = random.chance(0.4)
+  const icmp = packet.family === 'ipv4' ? { protocol: 1, icmpType: 3, icmpCode: 3 } : { protocol: 58, icmpType: 1, icmpCode: 4 }
+  /** The way back of a packet, seen from there. */
+  const back = (one: Packet): Packet => ({
+    ...(asError ? icmp : { protocol: packet.protocol, ...replyPorts(one) }),
+    direction: isOwnAddr(one.family, one.source) ? 'in' : 'forward', family: one.family, inInterface: from, sourceMac: peerMacs[from],
+    source: one.destination, destination: one.source,
+    ...(isOwnAddr(one.family, one.source) || packet.inInterface === undefined ? {} : { outInterface: packet.inInterface }),
+  })
   return {
-    packet: {
-      ...back, protocol: packet.protocol, source: packet.destination, destination: packet.source,
-      ...(packet.icmpType === undefined ? { sourcePort: packet.destinationPort as number, destinationPort: packet.sourcePort as number }
-        : { icmpType: packet.family === 'ipv4' ? 0 : 129, icmpCode: 0 }),
-    },
+    packet: withWayBack(back(received)),
     marker,
-    ...(packet.protocol === 6 ? { tcpFlags: tcpFlags.syn | tcpFlags.ack } : {}),
-    follows: { marker: first.marker, as: 'reply' },
+    ...(packet.protocol === 6 && !asError ? { tcpFlags: tcpFlags.syn | tcpFlags.ack } : {}),
+    follows: { marker: first.marker, as: asError ? 'error' : 'reply', received, returned: back(packet) },
   }
+}
+
+function replyPorts({ family, icmpType, sourcePort, destinationPort }: Packet): Partial<Packet> {
+  if (icmpType !== undefined) return { icmpType: family === 'ipv4' ? 0 : 129, icmpCode: 0 }
+  return { sourcePort: destinationPort as number, destinationPort: sourcePort as number }
+}
+
+function isOwnAddr(family: Family, addr: bigint): boolean {
+  return Object.values(world.own[family]).some((text) => addrOf(text) === addr)
 }
 
 /** Which interface the firewall of the private host sends to that address by. */
@@ -173,7 +198,8 @@ function flowOf(packet: Packet): string {
 
 /** Ports that rules name, and their neighbours. */
 function portsOf(settings: Settings): number[] {
-  const named = [...settings.zones.values()].flatMap(({ value }) => [...value.ports, ...value.sourcePorts]).concat(settings.main.value.failsafePorts)
+  const owners = [...settings.zones.values(), ...settings.policies.values()].map(({ value }) => value)
+  const named = owners.flatMap(({ ports, sourcePorts, forwardPorts }) => [...ports, ...sourcePorts, ...forwardPorts, ...forwardPorts]).concat(settings.main.value.failsafePorts)
     .flatMap(({ port }) => port.split('-').map(Number)).flatMap((port) => [port - 1, port, port, port + 1])
   return [...named, ...world.ports, ...world.ports].filter((port) => port >= 1 && port <= 65535)
 }
@@ -193,12 +219,12 @@ export function describePacket(one: PacketCase): string {
   ].filter((word) => word !== '').join(' ')
 }
 
-/** Bytes options of a case; `bytesOf` gives the followed packet for an ICMP error to quote. */
-export function frameOptions(one: PacketCase, bytesOf: (marker: number) => Uint8Array): FrameOptions {
+/** Bytes options of a case. */
+export function frameOptions({ marker, tcpFlags: flags, follows }: PacketCase): FrameOptions {
   return {
-    marker: one.marker,
-    ...(one.tcpFlags === undefined ? {} : { tcpFlags: one.tcpFlags }),
-    ...(one.follows?.as === 'reply' ? { tcpAcknowledgement: one.follows.marker + 1, icmpIdentifier: one.follows.marker } : {}),
-    ...(one.follows?.as === 'error' ? { quoted: bytesOf(one.follows.marker) } : {}),
+    marker,
+    ...(flags === undefined ? {} : { tcpFlags: flags }),
+    ...(follows?.as === 'reply' ? { tcpAcknowledgement: follows.marker + 1, icmpIdentifier: follows.marker } : {}),
+    ...(follows?.as === 'error' ? { quoted: buildPacket(follows.received, { marker: follows.marker }) } : {}),
   }
 }

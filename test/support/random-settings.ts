@@ -3,8 +3,8 @@
 import { createHash } from 'node:crypto'
 import { families, formatPrefix, parsePrefix, type Family, type Prefix } from '../../src/model/addr.ts'
 import {
-  defaultMain, emptyIcmpType, emptyIpSet, emptyService, emptyZone,
-  type AddressList, type Entry, type IcmpTypeSettings, type IpSetSettings, type MainSettings, type PortSpec, type Runtime, type ServiceSettings,
+  defaultMain, emptyIcmpType, emptyIpSet, emptyPolicy, emptyService, emptyZone,
+  type AddressList, type Entry, type IcmpTypeSettings, type ForwardPort, type IpSetSettings, type MainSettings, type PolicySettings, type PortSpec, type Runtime, type ServiceSettings,
   type Settings, type ZoneSettings,
 } from '../../src/model/settings.ts'
 import type { Random } from './random.ts'
@@ -86,8 +86,16 @@ export function randomConfiguration(random: Random, options: GeneratorOptions = 
   if (random.chance(0.2)) lists.set('worse', packList('worse', someListPrefixes(random)))
   const block = [...lists.keys()]
   lists.set('office', packList('office', someListPrefixes(random)))
+  const policies = new Map<string, Entry<PolicySettings>>()
+  const zoneSettings = new Map([...zones].map(([name, { value }]) => [name, value]))
+  for (const name of ['p-one', 'p-two', 'p-three', 'p-four'].slice(0, random.pick([0, 0, 1, 2, 3, 4]))) {
+    policies.set(name, entry(`policies/${name}`, randomPolicy(random, zoneSettings, ipsets)))
+  }
+  // where original destinations are judged no set can be asked for them
+  const asksSet = [...zones.values(), ...policies.values()].some(({ value }) => value.richRules.some((rule) => /destination (NOT )?ipset/.test(rule)))
   const main: MainSettings = {
     ...defaultMain,
+    published: !asksSet && random.chance(0.15) ? 'zone' : 'open',
     defaultZone: random.pick(names),
     block,
     neverBlock: random.chance(0.4) ? random.some([...bothFamilies(world.sources), '203.0.113.64/26', '2001:db8:f::/112'], 3).map(canonicalPrefix) : [],
@@ -96,6 +104,7 @@ export function randomConfiguration(random: Random, options: GeneratorOptions = 
     firewalld: {
       ...(random.chance(0.4) ? { IPv6_rpfilter: random.pick(['no', 'loose', 'yes']) } : {}),
       ...(random.chance(0.3) ? { RFC3964_IPv4: 'no' } : {}),
+      ...(!asksSet && random.chance(0.2) ? { StrictForwardPorts: 'yes' } : {}),
     },
   }
   return {
@@ -104,7 +113,7 @@ export function randomConfiguration(random: Random, options: GeneratorOptions = 
       settings: {
         main: entry('derpanet', main),
         zones,
-        policies: new Map(),
+        policies,
         services: table('services', services),
         ipsets: table('ipsets', ipsets),
         icmptypes: table('icmptypes', icmptypes),
@@ -129,9 +138,86 @@ function randomZone(random: Random, given: { interfaces: readonly string[]; sour
     icmpBlocks: random.chance(0.4) ? random.some(Object.keys(icmptypes), 3) : [],
     icmpBlockInversion: random.chance(0.2),
     forward: random.chance(0.6),
-    richRules: random.chance(0.6) ? unique(Array.from({ length: random.between(1, 5) }, () => randomRichRule(random, given.ipsets))) : [],
+    masquerade: random.chance(0.3),
+    forwardPorts: random.chance(0.4) ? randomForwardPorts(random, random.between(1, 3), 'anywhere') : [],
+    richRules: random.chance(0.6) ? unique(Array.from({ length: random.between(1, 5) }, () => (
+      random.chance(0.15) ? richForwardPort(random, 'anywhere') : random.chance(0.1) ? richMasquerade(random) : randomRichRule(random, given.ipsets)))) : [],
     ingressPriority: priority(),
     egressPriority: priority(),
+  }
+}
+
+/** `to` says whether it must stay on this host or must not. */
+function randomForwardPorts(random: Random, count: number, to: 'anywhere' | 'host' | 'away'): ForwardPort[] {
+  const made = Array.from({ length: count }, (): ForwardPort => {
+    const from = randomPort(random, ['tcp', 'tcp', 'udp', 'sctp'])
+    const toAddr = to === 'host' || (to === 'anywhere' && random.chance(0.4)) ? '' : random.pick(targets)
+    const target = randomPort(random, ['tcp'])
+    return { ...from, toPort: toAddr !== '' && random.chance(0.4) ? '' : target.port, toAddr }
+  })
+  return [...new Map(made.map((one) => [`${one.port}/${one.protocol}`, one])).values()]
+}
+
+/** Hosts that a router can reach on both sides, and the router itself. */
+const targets = families.flatMap((family) => [
+  ...world.beyond[family].ext0.slice(0, 2), ...world.beyond[family].int0, ...Object.values(world.own[family]).slice(0, 1),
+])
+
+function richForwardPort(random: Random, to: 'anywhere' | 'host' | 'away'): string {
+  const [one] = randomForwardPorts(random, 1, to) as [ForwardPort]
+  const family = one.toAddr === '' ? random.pick(families) : one.toAddr.includes(':') ? 'ipv6' : 'ipv4'
+  const source = random.chance(0.5) ? ` source ${random.chance(0.2) ? 'NOT ' : ''}address="${canonicalPrefix(random.pick([...world.sources[family], ...world.prefixes[family]]))}"` : ''
+  const log = random.chance(0.1) ? ' log' : ''
+  const parts = `${one.toPort === '' ? '' : ` to-port="${one.toPort}"`}${one.toAddr === '' ? '' : ` to-addr="${one.toAddr}"`}`
+  return `rule${priorityText(random)} family="${family}"${source} forward-port port="${one.port}" protocol="${one.protocol}"${parts}${log}`
+}
+
+function richMasquerade(random: Random): string {
+  const family = random.pick(['ipv4', 'ipv6', null] as const)
+  const source = family !== null && random.chance(0.6) ? ` source address="${canonicalPrefix(random.pick([...world.sources[family], ...world.prefixes[family]]))}"` : ''
+  return `rule${priorityText(random)}${family === null ? '' : ` family="${family}"`}${source} masquerade`
+}
+
+function priorityText(random: Random): string {
+  const priority = random.chance(0.6) ? 0 : random.between(-4, 4)
+  return priority === 0 ? '' : ` priority="${priority}"`
+}
+
+/** Only what may be said between its two sides. */
+function randomPolicy(random: Random, zones: ReadonlyMap<string, ZoneSettings>, ipsets: Readonly<Record<string, IpSetSettings>>): PolicySettings {
+  const names = [...zones.keys()]
+  const side = (host: number): readonly string[] => random.chance(host) ? ['HOST'] : random.chance(0.4) ? ['ANY'] : random.some(names, 3).concat(random.pick(names))
+  const ingressZones = unique(side(0.2))
+  const egressZones = unique(side(ingressZones[0] === 'HOST' ? 0 : 0.35))
+  const fromHost = ingressZones[0] === 'HOST'
+  const toHost = egressZones[0] === 'HOST'
+  const hasInterface = egressZones.some((zone) => (zones.get(zone)?.interfaces.length ?? 0) > 0)
+  const hasMac = [...zones.values()].some(({ sources }) => sources.some((source) => /^([0-9A-F]{2}:){5}/.test(source)))
+  const mayMasquerade = !fromHost && !toHost && (ingressZones[0] === 'ANY' || !hasMac)
+  const to = toHost ? 'host' : 'away'
+  const mayForward = !hasInterface || toHost
+  const fits = (rule: string): boolean => !(fromHost && /source (NOT )?(mac|ipset="cards")|mark set/.test(rule)) && !(hasInterface && rule.includes('mark set'))
+  const rich = random.chance(0.5) ? Array.from({ length: random.between(1, 3) }, () => {
+    const kind = random.pick(['plain', 'plain', 'plain', 'forward-port', 'masquerade'])
+    if (kind === 'forward-port' && mayForward) return richForwardPort(random, to)
+    if (kind === 'masquerade' && mayMasquerade) return richMasquerade(random)
+    return randomRichRule(random, ipsets)
+  }).filter(fits) : []
+  return {
+    ...emptyPolicy,
+    target: random.pick(['CONTINUE', 'CONTINUE', 'ACCEPT', 'REJECT', 'DROP']),
+    ingressZones,
+    egressZones,
+    priority: random.pick([-2, -1, -1, 1, 1, 2]),
+    services: random.chance(0.5) ? random.some(Object.keys(services), 3) : [],
+    ports: random.chance(0.4) ? random.some(allPorts(random), 3) : [],
+    sourcePorts: random.chance(0.1) ? random.some(allPorts(random), 1) : [],
+    protocols: random.chance(0.2) ? random.some(['udp', 'gre', 'esp', 'sctp', 'tcp'], 1) : [],
+    icmpBlocks: random.chance(0.3) ? random.some(Object.keys(icmptypes), 2) : [],
+    masquerade: mayMasquerade && random.chance(0.4),
+    forwardPorts: mayForward && random.chance(0.4) ? randomForwardPorts(random, random.between(1, 2), to) : [],
+    richRules: unique(rich),
+    disable: random.chance(0.05),
   }
 }
 
@@ -233,11 +319,11 @@ function allPorts(random: Random): PortSpec[] {
   return [...seen.values()]
 }
 
-function randomPort(random: Random): PortSpec {
+function randomPort(random: Random, protocols: readonly string[] = ['tcp', 'tcp', 'udp', 'udp', 'sctp', 'dccp']): PortSpec {
   const one = random.pick(world.ports)
   const other = random.chance(0.3) ? random.pick(world.ports) : one
   const port = one === other ? String(one) : `${Math.min(one, other)}-${Math.max(one, other)}`
-  return { port, protocol: random.pick(['tcp', 'tcp', 'udp', 'udp', 'sctp', 'dccp']) }
+  return { port, protocol: random.pick(protocols) }
 }
 
 /** A packed list as lists/parse.ts makes it: sorted by (addr, length), no duplicates. */
@@ -310,11 +396,12 @@ export function describeConfiguration(runtime: Runtime): string {
   const { settings } = runtime
   const plain = (value: object, empty: object): Record<string, unknown> => Object.fromEntries(
     Object.entries(value).filter(([key, one]) => JSON.stringify(one) !== JSON.stringify((empty as Record<string, unknown>)[key])))
-  const used = (text: string): boolean => [...settings.zones.values()].some(({ value }) => JSON.stringify([value.sources, value.richRules]).includes(text))
+  const used = (text: string): boolean => [...settings.zones.values(), ...settings.policies.values()].some(({ value }) => JSON.stringify(value).includes(text))
   return JSON.stringify({
     ...(runtime.panic ? { panic: true } : {}),
     main: { ...plain(settings.main.value, defaultMain), defaultZone: settings.main.value.defaultZone },
     zones: Object.fromEntries([...settings.zones].map(([name, { value }]) => [name, plain(value, emptyZone)])),
+    policies: Object.fromEntries([...settings.policies].map(([name, { value }]) => [name, plain(value, emptyPolicy)])),
     ipsets: Object.fromEntries([...settings.ipsets].filter(([name]) => used(name)).map(([name, { value }]) => [name, plain(value, emptyIpSet)])),
     lists: Object.fromEntries([...settings.lists].map(([name, list]) => [name, listTexts(list)])),
   }, null, 1)
@@ -337,6 +424,17 @@ export function* smallerConfigurations(runtime: Runtime): Generator<Runtime> {
   if (runtime.panic) yield { ...runtime, panic: false }
   for (const name of settings.zones.keys()) {
     if (name !== main.defaultZone) yield withSettings({ zones: new Map([...settings.zones].filter(([other]) => other !== name)) })
+  }
+  for (const [name, policy] of settings.policies) {
+    const replace = (value: PolicySettings): Runtime => withSettings({ policies: new Map([...settings.policies, [name, { ...policy, value }]]) })
+    yield withSettings({ policies: new Map([...settings.policies].filter(([other]) => other !== name)) })
+    for (const [key, value] of Object.entries(policy.value)) {
+      const empty = (emptyPolicy as unknown as Record<string, unknown>)[key]
+      if (key === 'ingressZones' || key === 'egressZones' || key === 'priority' || JSON.stringify(value) === JSON.stringify(empty)) continue
+      yield replace({ ...policy.value, [key]: empty })
+      if (!Array.isArray(value) || value.length < 2) continue
+      for (let index = 0; index < value.length; index++) yield replace({ ...policy.value, [key]: value.filter((_, at) => at !== index) })
+    }
   }
   for (const key of ['neverBlock', 'failsafePorts', 'block'] as const) {
     for (let index = 0; index < main[key].length; index++) {

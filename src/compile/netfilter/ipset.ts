@@ -49,6 +49,8 @@ export function setShape(set: PlanSet): SetShape {
       return { type: 'bitmap:port', family: null, options: [['range', '0-65535']], counters: true }
     case 'mac':
       return { type: 'hash:mac', family: null, options: room, counters: false }
+    case 'interface':
+      return { type: 'hash:net,iface', family, options: room, counters: false }
     case 'prefix':
       return { type: 'hash:net', family, options: room, counters: false }
     case 'user':

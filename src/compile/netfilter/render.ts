@@ -9,13 +9,13 @@ import { rejectTypes } from '../../model/firewall.ts'
 import type { RejectType } from '../../model/firewall.ts'
 import type { Hook, Plan, PlanChain, PlanRule, PlanSet } from '../plan.ts'
 import { chainName, entryChainName } from './names.ts'
-import { formatRule, rejectChain, rejectMark, rejectMarkMask, rejectMarkOf, rejectWith } from './rules.ts'
+import { concernsFamily, formatRule, rejectChain, rejectMark, rejectMarkMask, rejectMarkOf, rejectWith } from './rules.ts'
 import type { RuleContext } from './rules.ts'
 
-export type Table = 'raw' | 'mangle' | 'filter' | 'security'
+export type Table = 'raw' | 'mangle' | 'nat' | 'filter' | 'security'
 
-/** The order of commits: whoever answers or stops a mark is there before anybody sets one. */
-export const tables: readonly Table[] = ['security', 'filter', 'raw', 'mangle']
+/** The order of commits: whoever answers or stops a mark is there before anybody sets one, and who judges before who translates. */
+export const tables: readonly Table[] = ['security', 'filter', 'raw', 'mangle', 'nat']
 
 /** Named by its content. `lines` without `-A NAME`; `ruleIds` has one id per line, "" = not counted. */
 export interface RenderedChain {
@@ -47,8 +47,10 @@ export interface RenderedTable {
 /** One per table in the order of {@link tables}; a table of which we need nothing is empty but present. */
 export type RenderedFamily = readonly RenderedTable[]
 
+type JudgingTable = 'raw' | 'mangle' | 'nat'
+
 interface HookPlace {
-  readonly table: 'raw' | 'mangle'
+  readonly table: JudgingTable
   /** The kernel's chain. */
   readonly chain: string
   readonly entry: string
@@ -62,9 +64,18 @@ const hookPlaces: Readonly<Record<Hook, HookPlace>> = {
   input: { table: 'mangle', chain: 'INPUT', entry: 'INPUT' },
   forward: { table: 'mangle', chain: 'FORWARD', entry: 'FORWARD' },
   output: { table: 'mangle', chain: 'OUTPUT', entry: 'OUTPUT' },
+  'nat-incoming': { table: 'nat', chain: 'PREROUTING', entry: 'NAT_IN' },
+  'nat-local': { table: 'nat', chain: 'OUTPUT', entry: 'NAT_LOCAL' },
+  'nat-leaving': { table: 'nat', chain: 'POSTROUTING', entry: 'NAT_OUT' },
 }
 
 const markMatch = `-m mark --mark 0x${rejectMark.toString(16)}/0x${rejectMarkMask.toString(16)}`
+
+/**
+ * With the sysctl fwmark_reflect our own ICMP error bears the mark of the packet it answers: nobody else sends marked packets,
+ * and unmarked it passes.
+ */
+const unmark = `${markMatch} -j MARK --set-xmark 0x0/0xffffffff`
 
 /** `setNameOf` gives the kernel's name of a role's set. Equal plans and names give equal text. */
 export function renderFamily(plan: Plan, family: Family, setNameOf: (role: string) => string): RenderedFamily {
@@ -75,9 +86,11 @@ export function renderFamily(plan: Plan, family: Family, setNameOf: (role: strin
   // nothing is rejected before routing
   const judged = hooks.filter(({ table, chain }) => table === 'mangle' && chain !== 'PREROUTING').map(({ chain }) => chain)
   const writer = new ChainWriter(plan, family, setNameOf)
-  const hooked = (table: 'raw' | 'mangle'): RenderedTable => {
-    const own = hooks.filter((hook) => hook.table === table)
-    const entries = own.map(({ entry, target }) => ({ name: entryChainName(entry), lines: [`-g ${writer.chain(table, target)}`] }))
+  const hooked = (table: JudgingTable): RenderedTable => {
+    // a table of nat that decides nothing in this family is not even touched: not every kernel has one for IPv6
+    const own = hooks.filter((hook) => hook.table === table && !(table === 'nat' && writer.isIdle(hook.target)))
+    const entries = own.map(({ chain, entry, target }) => (
+      { name: entryChainName(entry), lines: [...(chain === 'OUTPUT' && table === 'mangle' ? [unmark] : []), `-g ${writer.chain(table, target)}`] }))
     return {
       table,
       chains: writer.written(table),
@@ -101,6 +114,7 @@ export function renderFamily(plan: Plan, family: Family, setNameOf: (role: strin
     },
     hooked('raw'),
     hooked('mangle'),
+    hooked('nat'),
   ]
 }
 
@@ -118,7 +132,8 @@ function answerChain(family: Family): RenderedChain {
 interface Remembered {
   readonly rendered: RenderedChain
   readonly sets: ReadonlyMap<string, string>
-  readonly chains: ReadonlyMap<string, string>
+  /** null = it was idle, and whoever jumps there does not. */
+  readonly chains: ReadonlyMap<string, string | null>
 }
 
 /** By family and table. Chains that did not change are the same objects in the next plan. */
@@ -128,19 +143,20 @@ const rememberedChains = new WeakMap<PlanChain, Map<string, Remembered>>()
 class ChainWriter {
   private readonly plan: ReadonlyMap<string, PlanChain>
   private readonly sets: ReadonlyMap<string, PlanSet>
-  private readonly done: Record<'raw' | 'mangle', Map<string, RenderedChain>> = { raw: new Map(), mangle: new Map() }
+  private readonly done: Record<JudgingTable, Map<string, RenderedChain>> = { raw: new Map(), mangle: new Map(), nat: new Map() }
+  private readonly idle = new Map<string, boolean>()
 
   constructor(plan: Plan, private readonly family: Family, private readonly setNameOf: (role: string) => string) {
     this.plan = new Map(plan.chains.map((chain) => [chain.name, chain]))
     this.sets = new Map(plan.sets.map((set) => [set.role, set]))
   }
 
-  written(table: 'raw' | 'mangle'): readonly RenderedChain[] {
+  written(table: JudgingTable): readonly RenderedChain[] {
     return [...this.done[table].values()]
   }
 
   /** Kernel name of a logical chain, which is written if it was not yet. */
-  chain(table: 'raw' | 'mangle', logical: string): string {
+  chain(table: JudgingTable, logical: string): string {
     const present = this.done[table].get(logical)
     if (present !== undefined) return present.name
     const rendered = this.known(table, logical) ?? this.render(table, logical)
@@ -148,13 +164,24 @@ class ChainWriter {
     return rendered.name
   }
 
+  /** Nothing that a packet of this family could meet in it has any effect. */
+  isIdle(logical: string): boolean {
+    const known = this.idle.get(logical)
+    if (known !== undefined) return known
+    const rules = this.plan.get(logical)?.rules
+    const idle = rules !== undefined && rules.every(({ match, verdict }) => (
+      verdict.kind === 'return' || !concernsFamily(match, verdict, { family: this.family, setOf: (role) => this.setOf(role) }) || ('chain' in verdict && this.isIdle(verdict.chain))))
+    this.idle.set(logical, idle)
+    return idle
+  }
+
   /** What an earlier plan made of the same chain, if the sets and chains it names still have the same names. */
-  private known(table: 'raw' | 'mangle', logical: string): RenderedChain | null {
+  private known(table: JudgingTable, logical: string): RenderedChain | null {
     const chain = this.plan.get(logical)
     const known = chain === undefined ? undefined : rememberedChains.get(chain)?.get(`${this.family} ${table}`)
     if (known === undefined) return null
     for (const [role, identity] of known.sets) if (!this.sets.has(role) || this.setIdentity(role) !== identity) return null
-    for (const [name, kernelName] of known.chains) if (this.chain(table, name) !== kernelName) return null
+    for (const [name, kernelName] of known.chains) if (this.isIdle(name) ? kernelName !== null : this.chain(table, name) !== kernelName) return null
     return known.rendered
   }
 
@@ -163,13 +190,13 @@ class ChainWriter {
     return [this.setNameOf(role), kind, family ?? '', user?.type ?? ''].join(' ')
   }
 
-  private render(table: 'raw' | 'mangle', logical: string): RenderedChain {
+  private render(table: JudgingTable, logical: string): RenderedChain {
     const reject = rejectTypes.find((type) => rejectChain(type) === logical)
     if (reject !== undefined) return markChain(reject)
     const chain = this.plan.get(logical)
     if (chain === undefined) throw new Error(`no chain ${logical} in the plan`)
     const sets = new Map<string, string>()
-    const chains = new Map<string, string>()
+    const chains = new Map<string, string | null>()
     const remember = (role: string): void => {
       if (!sets.has(role)) sets.set(role, this.setIdentity(role))
     }
@@ -189,16 +216,20 @@ class ChainWriter {
         return kernelName
       },
     }
-    const rendered = this.write(chain, context)
+    const rendered = this.write(chain, context, (name) => chains.set(name, null))
     const remembered = rememberedChains.get(chain) ?? new Map<string, Remembered>()
     remembered.set(`${this.family} ${table}`, { rendered, sets, chains })
     rememberedChains.set(chain, remembered)
     return rendered
   }
 
-  private write(chain: PlanChain, context: RuleContext): RenderedChain {
+  private write(chain: PlanChain, context: RuleContext, leaveOut: (chain: string) => void): RenderedChain {
     const logical = chain.name
     const written = chain.rules.flatMap((rule: PlanRule) => {
+      if (rule.verdict.kind === 'jump' && this.isIdle(rule.verdict.chain)) {
+        leaveOut(rule.verdict.chain)
+        return []
+      }
       const line = formatRule(rule, context)
       return line === null ? [] : [{ line, id: rule.id }]
     })
@@ -223,8 +254,12 @@ function markChain(type: RejectType): RenderedChain {
   return { name: chainName('RE', type, lines.join('\n')), lines, ruleIds: ['', ''] }
 }
 
+const zoneKinds: Readonly<Record<string, string>> = { input: 'IN', forward: 'FW', to: 'FW', rest: 'FW', published: 'PU', marks: 'MK', helpers: 'CT', dnat: 'DN', snat: 'SN' }
+
 function kindAndLabel(logical: string): readonly [string, string] {
-  const [, zone, hook = ''] = /^zone:(.*):(input|forward|marks|helpers)$/.exec(logical) ?? []
-  if (zone !== undefined) return [hook === 'input' ? 'IN' : hook === 'forward' ? 'FW' : hook === 'marks' ? 'MK' : 'CT', zone]
+  const [, zone, part = ''] = /^zone:([^:]*):(\w+)/.exec(logical) ?? []
+  if (zone !== undefined) return [zoneKinds[part] ?? 'Z', zone]
+  const [, policy] = /^policy:([^:]*)/.exec(logical) ?? []
+  if (policy !== undefined) return ['PO', policy]
   return ['H', logical.replace(/-.*-/, '')]
 }

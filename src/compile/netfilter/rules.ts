@@ -1,6 +1,6 @@
 // One plan rule in the words of iptables-restore. Each match and verdict kind has its words here and nowhere else.
 import type { Family } from '../../model/addr.ts'
-import { formatPrefix } from '../../model/addr.ts'
+import { formatAddr, formatPrefix } from '../../model/addr.ts'
 import type { PortRange, RejectType } from '../../model/firewall.ts'
 import { rejectTypes } from '../../model/firewall.ts'
 import { DerpanetError, printable, unreachable } from '../../errors.ts'
@@ -58,21 +58,28 @@ export interface RuleContext {
  * Throws DerpanetError for values iptables has no words for.
  */
 export function formatRule(rule: PlanRule, context: RuleContext): string | null {
-  if (!rule.match.every((match) => concerns(match, context))) return null
+  if (!concernsFamily(rule.match, rule.verdict, context)) return null
   // two port matches of one rule share their `-p udp` and `-m udp`
   const words = [...new Set(rule.match.flatMap((match) => matchWords(match, context)))]
   return [...words, verdictWords(rule.verdict, context)].join(' ')
 }
 
+/** false = no packet of this family can match, or the verdict knows none. */
+export function concernsFamily(match: readonly PlanMatch[], verdict: PlanVerdict, context: Pick<RuleContext, 'family' | 'setOf'>): boolean {
+  return match.every((one) => concerns(one, context)) && !(verdict.kind === 'destination-nat' && verdict.family !== context.family)
+}
+
 /** false = never matches in this family. */
-function concerns(match: PlanMatch, { family, setOf }: RuleContext): boolean {
+function concerns(match: PlanMatch, { family, setOf }: Pick<RuleContext, 'family' | 'setOf'>): boolean {
   switch (match.kind) {
     case 'family':
       return match.family === family
     case 'source-prefix':
     case 'destination-prefix':
+    case 'original-destination':
       return match.prefix.family === family
     case 'set':
+    case 'in-interface-set':
       return (setOf(match.role).family ?? family) === family
     default:
       return true
@@ -116,8 +123,16 @@ function matchWords(match: PlanMatch, context: RuleContext): readonly string[] {
       return [`-m conntrack --ctstate ${match.states.map((state) => state.toUpperCase()).join(',')}`]
     case 'dnat':
       return ['-m conntrack --ctstate DNAT']
+    case 'original-destination':
+      return [`-m conntrack ${not}--ctorigdst ${formatPrefix(match.prefix)}`]
+    case 'original-port':
+      return [`-m conntrack --ctproto ${match.protocol} --ctorigdstport ${portWord(match.ports)}`]
+    case 'in-interface-set':
+      return [`-m set --match-set ${context.setNameOf(match.role)} src,src`]
     case 'local-destination':
       return ['-m addrtype --dst-type LOCAL']
+    case 'local-source':
+      return ['-m addrtype --src-type LOCAL']
     case 'limit': {
       const { count, unit, burst } = match.limit
       return [`-m limit --limit ${numberWord(count, 864_000_000)}/${limitUnits[unit]}${burst === null ? '' : ` --limit-burst ${numberWord(burst, 10_000_000)}`}`]
@@ -158,6 +173,15 @@ function verdictWords(verdict: PlanVerdict, { chainNameOf }: RuleContext): strin
       return `-g ${chainNameOf(verdict.chain)}`
     case 'jump':
       return `-j ${chainNameOf(verdict.chain)}`
+    case 'redirect':
+      return `-j REDIRECT --to-ports ${targetPorts(verdict.ports)}`
+    case 'destination-nat': {
+      const addr = formatAddr(verdict.family, verdict.addr)
+      if (verdict.ports === null) return `-j DNAT --to-destination ${addr}`
+      return `-j DNAT --to-destination ${verdict.family === 'ipv6' ? `[${addr}]` : addr}:${targetPorts(verdict.ports)}`
+    }
+    case 'masquerade':
+      return '-j MASQUERADE'
     case 'reject':
       // a chain of its own marks and leaves the table: two rules here would be two counters for one decision
       return `-g ${chainNameOf(rejectChain(verdict.type))}`
@@ -178,6 +202,11 @@ function verdictWords(verdict: PlanVerdict, { chainNameOf }: RuleContext): strin
     default:
       return unreachable(verdict)
   }
+}
+
+/** Targets write ranges otherwise than matches. */
+function targetPorts({ first, last }: PortRange): string {
+  return first === last ? numberWord(first, 65535) : `${numberWord(first, 65535)}-${numberWord(last, 65535)}`
 }
 
 /** The kernel's buffers hold so many bytes of a prefix; iptables refuses longer ones. */

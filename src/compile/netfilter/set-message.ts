@@ -7,6 +7,7 @@ import type { EntryPart } from '../../model/ipset-entry.ts'
 import type { PlanSet } from '../plan.ts'
 import { setShape } from './ipset.ts'
 import type { ShapeOption } from './ipset.ts'
+import { entryWord } from './words.ts'
 
 export const setCommands = { create: 2, destroy: 3, swap: 6, list: 7, add: 9, del: 10, type: 13 } as const
 export type SetCommand = keyof typeof setCommands
@@ -38,6 +39,7 @@ const nested = 0x8000
 const networkOrder = 0x4000
 const withCounters = 1 << 3
 const physicalDevice = 1 << 1
+const interfaceWildcard = 1 << 7
 const listHeadersOnly = 1 << 2
 /** linux/netfilter.h */
 const familyNumbers = { inet: 2, inet6: 10 } as const
@@ -224,8 +226,18 @@ function writeElement(writer: AttributeWriter, set: PlanSet, entry: string): voi
     }
     case 'prefix': return writeAddresses(writer, entry, dataAttributes)
     case 'mac': return writer.raw(dataAttributes.ether, macBytes(entry))
+    case 'interface': return writeInterface(writer, entry)
     case 'user': return writeUserElement(writer, set, entry)
   }
+}
+
+/** `0.0.0.0/0,eth0`, `::/0,eth wildcard`. */
+function writeInterface(writer: AttributeWriter, entry: string): void {
+  const [, prefix, name, wildcard] = /^([^,]+),(.+?)( wildcard)?$/.exec(entryWord(entry)) ?? []
+  if (prefix === undefined || name === undefined) throw new DerpanetError('INVALID_ENTRY', printable(entry))
+  writeAddresses(writer, prefix, dataAttributes)
+  writer.text(dataAttributes.iface, name)
+  if (wildcard !== undefined) writer.u32(dataAttributes.flags, interfaceWildcard)
 }
 
 function writePorts(writer: AttributeWriter, first: number, last: number): void {

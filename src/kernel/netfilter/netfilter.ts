@@ -47,6 +47,8 @@ import type { Tools, Variant } from './tools.ts'
 export type { Variant } from './tools.ts'
 
 export interface NetfilterOptions {
+  /** Makes the kernel forward packets of these families; returns those in which it did not before. Absent = not our business. */
+  readonly enableForwarding?: (families: readonly Family[]) => Promise<readonly Family[]>
   readonly exec: Exec
   /** Makes a netlink socket in the network namespace whose rules these are: where `exec` runs its tools. */
   readonly openSocket: () => RawSocket
@@ -151,6 +153,7 @@ class Netfilter implements NetfilterDataplane {
     this.counted = null
     try {
       const summary = await this.applyPlan(await this.helpers.possible(plan, (await this.open()).tools), signal, single)
+      await this.forward(plan)
       this.problem = null
       return { summary, elapsedMs: performance.now() - started }
     } catch (error) {
@@ -349,6 +352,13 @@ class Netfilter implements NetfilterDataplane {
       throw new Error(`commit netfilter: ${(error as Error).message}; ${outcome}`, { cause: error })
     }
     return summaryOf(changes)
+  }
+
+  /** Only when the rules that judge forwarded packets are in force. */
+  private async forward({ forwarding = [] }: Plan): Promise<void> {
+    if (forwarding.length === 0 || this.options.enableForwarding === undefined) return
+    const changed = await this.options.enableForwarding(forwarding)
+    if (changed.length > 0) this.options.log('forwarding switched on', { families: changed })
   }
 
   /** The short way: nothing changes but a few elements of sets that we know. */

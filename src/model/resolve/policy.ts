@@ -1,17 +1,34 @@
-// Policies: which are in force. None is enforced yet, so one that is in force and decides anything is a problem.
-import type { PolicySettings, Settings } from '../settings.ts'
+// One policy: which packets it is about, what it decides of them, and what is wrong with it.
+import { DerpanetError, printable } from '../../errors.ts'
+import type { Policy, PolicySide, Rule, Verdict, Zone } from '../firewall.ts'
+import type { Entry, PolicySettings, PolicyTarget, Settings } from '../settings.ts'
+import { Lookup } from './lookup.ts'
+import { asksMac } from './nat.ts'
 import { originOf } from './problem.ts'
 import type { Problems } from './problem.ts'
+import { rejectProhibited, RuleReader } from './rules.ts'
+import type { Findings } from './zone.ts'
 
-/** Its packets pass before any zone (model/stages.ts), so it needs no chain of its own. */
-const builtIn = 'allow-host-ipv6'
+export interface ResolvedPolicy extends Findings {
+  readonly policy: Policy
+}
 
-export function reportPolicies(settings: Settings, activeZones: ReadonlySet<string>, problems: Problems): void {
-  for (const [name, entry] of settings.policies) {
-    const policy = entry.value
-    if (name === builtIn || !isActive(policy, activeZones) || decidesNothing(policy)) continue
-    problems.notEnforced(`policy ${name}`, originOf(entry, `policy ${name}`))
-  }
+interface Remembered {
+  readonly name: string
+  readonly lookup: Lookup
+  readonly resolved: ResolvedPolicy
+}
+
+const remembered = new WeakMap<Entry<PolicySettings>, Remembered>()
+
+/** The same object again while the entry and everything it names stay the same. */
+export function resolvePolicy(name: string, entry: Entry<PolicySettings>, settings: Settings): ResolvedPolicy {
+  const known = remembered.get(entry)
+  if (known !== undefined && known.name === name && known.lookup.holds(settings)) return known.resolved
+  const lookup = new Lookup(settings)
+  const resolved = resolve(name, entry, lookup)
+  remembered.set(entry, { name, lookup, resolved })
+  return resolved
 }
 
 /** In force: not disabled, and packets can come from and go to what it names. */
@@ -20,7 +37,93 @@ export function isActive(policy: PolicySettings, activeZones: ReadonlySet<string
   return !policy.disable && reached(policy.ingressZones) && reached(policy.egressZones)
 }
 
-function decidesNothing(policy: PolicySettings): boolean {
-  const lists = [policy.services, policy.ports, policy.protocols, policy.sourcePorts, policy.icmpBlocks, policy.forwardPorts, policy.richRules]
-  return policy.target === 'CONTINUE' && !policy.masquerade && lists.every((list) => list.length === 0)
+const targetVerdict: Readonly<Record<PolicyTarget, Verdict | null>> = {
+  CONTINUE: null, REJECT: rejectProhibited, ACCEPT: { kind: 'accept' }, DROP: { kind: 'drop' },
+}
+
+function resolve(name: string, entry: Entry<PolicySettings>, lookup: Lookup): ResolvedPolicy {
+  const { target, priority, ingressZones, egressZones } = entry.value
+  const ingress = sideOf(ingressZones)
+  const egress = sideOf(egressZones)
+  const reader = new RuleReader('policy', name, entry, lookup, egress.kind === 'host' ? 'IN' : ingress.kind === 'host' ? 'OUT' : 'FWD')
+  const verdict = targetVerdict[target]
+  const effects = reader.forwardEffects()
+  if (egress.kind === 'host') for (const { origin } of effects) reader.problems.add('INVALID_RULE', 'tcp-mss-clamp is for packets that go on, not for HOST', origin)
+  const policy: Policy = {
+    name,
+    priority,
+    ingress,
+    egress,
+    rules: [...effects, ...reader.rules(), ...(verdict === null ? [] : reader.withDeniedLog(reader.target('target', target, verdict)))],
+    marks: reader.marks(),
+    helpers: reader.helpers(),
+    destinationNat: reader.translations('destination'),
+    sourceNat: reader.translations('source'),
+    origin: originOf(entry, `policy ${name}`),
+  }
+  reader.reportUnenforced()
+  for (const rule of [...policy.rules, ...policy.destinationNat]) checkHostRule(policy, rule, reader)
+  if (ingress.kind === 'host') for (const { origin } of policy.marks ?? []) reader.problems.add('INVALID_RULE', 'mark in a policy from HOST', origin)
+  const { problems, unenforced, warnings, ipsets } = reader
+  return { policy, problems: problems.found, unenforced: unenforced.found, warnings: warnings.found, ipsets }
+}
+
+/** What this host sends comes from no MAC address that a rule could ask for. */
+function checkHostRule(policy: Policy, { match, origin }: Pick<Rule, 'match' | 'origin'>, { problems, lookup }: RuleReader): void {
+  if (policy.ingress.kind === 'host' && asksMac(match, lookup)) problems.add('INVALID_RULE', 'mac source in a policy from HOST', origin)
+}
+
+function sideOf(zones: readonly string[]): PolicySide {
+  if (zones.includes('ANY')) return { kind: 'any' }
+  return zones.includes('HOST') ? { kind: 'host' } : { kind: 'zones', zones }
+}
+
+/** What can only be told with all zones at hand, of a policy in force. */
+export function checkPolicy({ policy }: ResolvedPolicy, entry: Entry<PolicySettings>, zones: ReadonlyMap<string, Zone>, problems: Problems): void {
+  for (const key of ['ingressZones', 'egressZones'] as const) {
+    for (const zone of entry.value[key]) {
+      if (zone === 'ANY' || zone === 'HOST' || zones.has(zone)) continue
+      problems.add('INVALID_ZONE', `policy ${policy.name}: there is no zone '${printable(zone)}'`, originOf(entry, `policy ${policy.name}`, key, zone))
+    }
+  }
+  for (const { origin } of policy.sourceNat) problems.attempt(origin, () => checkMasquerade(policy, zones))
+  for (const { origin } of policy.marks ?? []) problems.attempt(origin, () => checkMark(policy, zones))
+  for (const { origin, translation } of policy.destinationNat) {
+    problems.attempt(origin, () => checkForwardPort(policy, translation.kind === 'destination', zones))
+  }
+}
+
+/** Throws INVALID_ZONE. */
+function checkMasquerade({ name, ingress, egress }: Policy, zones: ReadonlyMap<string, Zone>): void {
+  if (ingress.kind === 'host' || egress.kind === 'host') {
+    throw new DerpanetError('INVALID_ZONE', `policy ${name}: masquerade is for packets that pass through, not for HOST`)
+  }
+  if (ingress.kind === 'any') return
+  const byMac = [...zones.values()].find((zone) => zone.sources.some(({ match }) => match.kind === 'mac'))
+  // behind routing the kernel tells no rule which card a packet came from: the zone it came by could not be told apart
+  if (byMac !== undefined) {
+    throw new DerpanetError('INVALID_ZONE', `policy ${name}: masquerade needs ingress ANY while zone ${byMac.name} has a MAC address as a source`)
+  }
+}
+
+/** Throws INVALID_FORWARD, INVALID_ZONE. */
+function checkForwardPort({ name, egress }: Policy, hasAddr: boolean, zones: ReadonlyMap<string, Zone>): void {
+  if (egress.kind === 'host') {
+    if (hasAddr) throw new DerpanetError('INVALID_FORWARD', `policy ${name}: a forward-port to another host cannot end at HOST`)
+    return
+  }
+  if (!hasAddr) throw new DerpanetError('INVALID_FORWARD', `policy ${name}: to-addr is needed, unless egress-zones is HOST`)
+  checkBeforeRouting(name, 'forward-port', egress, zones)
+}
+
+/** Throws INVALID_ZONE. */
+function checkMark({ name, egress }: Policy, zones: ReadonlyMap<string, Zone>): void {
+  checkBeforeRouting(name, 'mark', egress, zones)
+}
+
+/** It is decided before routing, when nobody knows yet which interface the packet will leave by. Throws INVALID_ZONE. */
+function checkBeforeRouting(policy: string, what: string, egress: PolicySide, zones: ReadonlyMap<string, Zone>): void {
+  if (egress.kind !== 'zones') return
+  const bound = egress.zones.find((zone) => (zones.get(zone)?.interfaces.length ?? 0) > 0)
+  if (bound !== undefined) throw new DerpanetError('INVALID_ZONE', `policy ${policy}: ${what} cannot be used because egress zone ${bound} has interfaces`)
 }

@@ -37,7 +37,7 @@ export function richRecords({ log, audit, action, ...rest }: RichRule, lookup: L
   if (log === null && audit === null) return []
   const matches = matchesOf({ log, audit, action, ...rest }, lookup)
   return matches.flatMap(({ id, match }): readonly RichDecision<Effect>[] => [
-    ...(log === null ? [] : [{ id: joined(id, log.kind), match, ...limited(log.limit), verdict: logEffect(log) }]),
+    ...orNone(richLog({ log }, match)).map((one) => ({ ...one, id: joined(id, one.id) })),
     ...(audit === null || action === null || action.kind === 'mark'
       ? []
       : [{ id: joined(id, 'audit'), match, ...limited(audit.limit), verdict: { kind: 'audit', decision: action.kind } } as const]),
@@ -61,6 +61,15 @@ export function richForwardEffects(rule: RichRule, lookup: Lookup): readonly Ric
   return [{ id: '', match: baseMatch(rule, lookup), verdict: { kind: 'tcp-mss', bytes } }]
 }
 
+/** Its log or nflog part, for packets that `match`. null = it has none. */
+export function richLog({ log }: Pick<RichRule, 'log'>, match: Match): RichDecision<Effect> | null {
+  return log === null ? null : { id: log.kind, match, ...limited(log.limit), verdict: logEffect(log) }
+}
+
+function orNone<T>(value: T | null): readonly T[] {
+  return value === null ? [] : [value]
+}
+
 function logEffect(log: RichLog): Effect {
   if (log.kind === 'log') return { kind: 'log', prefix: log.prefix, level: log.level }
   return { kind: 'nflog', group: Number(log.group), prefix: log.prefix, threshold: log.queueSize === '' ? null : Number(log.queueSize) }
@@ -81,7 +90,7 @@ function joined(id: string, what: string): string {
   return id === '' ? what : `${id}/${what}`
 }
 
-function baseMatch(rule: RichRule, lookup: Lookup): Match {
+export function baseMatch(rule: RichRule, lookup: Lookup): Match {
   const source = rule.source === null ? {} : { source: address(rule.source, 'source', rule, lookup) }
   const destination = rule.destination === null ? {} : { destination: address(rule.destination, 'destination', rule, lookup) }
   return { ...(rule.family === null ? {} : { family: rule.family }), ...source, ...destination }
@@ -90,6 +99,13 @@ function baseMatch(rule: RichRule, lookup: Lookup): Match {
 function matchesOf(rule: RichRule, lookup: Lookup): readonly Named[] {
   const base = baseMatch(rule, lookup)
   return rule.element === null ? [{ id: '', match: base }] : elementMatches(rule.element, rule, base, lookup)
+}
+
+/** Family, source and destination: what every rule may say. */
+export function richBase(rule: RichRule, lookup: Lookup): Match {
+  const source = rule.source === null ? {} : { source: address(rule.source, 'source', rule, lookup) }
+  const destination = rule.destination === null ? {} : { destination: address(rule.destination, 'destination', rule, lookup) }
+  return { ...(rule.family === null ? {} : { family: rule.family }), ...source, ...destination }
 }
 
 type Named = { readonly id: string; readonly match: Match }

@@ -1,13 +1,15 @@
 // What zones and policies have in common: services, ports, protocols, ICMP types and rich rules, in the order in which
 // they decide. What a packet of no rule meets is the caller's business.
 import { families } from '../addr.ts'
-import type { DecidingRule, Match, Rule, Verdict } from '../firewall.ts'
+import type { DecidingRule, Effect, Match, NatRule, Rule, Verdict } from '../firewall.ts'
 import { requireProtocol } from '../protocol.ts'
 import { parseRichRule, unenforcedElement } from '../rich/index.ts'
 import type { RichRule } from '../rich/index.ts'
 import type { Entry, Origin, PolicySettings, PortSpec, ZoneSettings } from '../settings.ts'
 import type { Lookup } from './lookup.ts'
 import { ItemMemory } from './memory.ts'
+import { plainForwardPort, plainMasquerade, richTranslation } from './nat.ts'
+import type { NatItem } from './nat.ts'
 import { originOf, Problems } from './problem.ts'
 import { deniedLog, deniedPrefix } from './denied.ts'
 import { icmpMatches, richDecisions, richForwardEffects, richMarks, richRecords } from './rich.ts'
@@ -32,15 +34,19 @@ export class RuleReader {
   /** Sets that rules ask, by name. */
   readonly ipsets = new Set<string>()
   readonly rich: readonly Rich[]
+  private readonly nat: readonly NatItem[]
   /** Items that were read before and did not change. */
   readonly memory: ItemMemory
   private ranked: readonly Rich[] | null = null
 
   constructor(
     private readonly kind: 'zone' | 'policy', private readonly name: string, private readonly entry: Entry<Elements>, readonly lookup: Lookup,
+    /** Where its denials happen, for log-denied. */
+    private readonly hook: 'IN' | 'FWD' | 'OUT' = 'IN',
   ) {
     this.memory = new ItemMemory(`${kind} ${name}`, entry, lookup, [this.problems, this.unenforced, this.warnings])
     this.rich = this.readRich()
+    this.nat = this.readNat()
   }
 
   /**
@@ -68,6 +74,11 @@ export class RuleReader {
       ...middle.filter(accepts),
       ...after.flatMap((one) => [...this.records(one), ...this.decide(one)]),
     ]
+  }
+
+  /** First match translates: in the order of priorities, plain ones before rich ones. */
+  translations(side: NatItem['side']): readonly NatRule[] {
+    return this.nat.filter((item) => item.side === side).sort((one, other) => one.priority - other.priority).map(({ rule }) => rule)
   }
 
   /** Rich marks in the order of their priorities; for packets wherever they go. */
@@ -99,13 +110,18 @@ export class RuleReader {
     return { id: `${this.kind}/${this.name}/${id}`, match, verdict, origin }
   }
 
+  /** `rule` with what log-denied writes down before it. */
+  withDeniedLog(rule: DecidingRule, what?: 'ICMP_BLOCK', hook = this.hook): readonly Rule[] {
+    const { kind } = rule.verdict
+    const effect = kind === 'accept' ? null : this.deniedEffect(what ?? (kind === 'drop' ? 'DROP' : 'REJECT'), hook)
+    return effect === null ? [rule] : [{ ...rule, id: `${rule.id}#log`, verdict: effect }, rule]
+  }
+
+  private deniedEffect(what: 'ICMP_BLOCK' | 'DROP' | 'REJECT', hook = this.hook): Effect | null {
+    return deniedLog(this.lookup.logDenied(), deniedPrefix(hook, this.kind === 'policy' ? `policy_${this.name}` : this.name, what))
+  }
+
   reportUnenforced(): void {
-    const { masquerade, forwardPorts } = this.entry.value
-    if (masquerade) this.unenforced.notEnforced('masquerade', originOf(this.entry, `${this.kind} ${this.name}: masquerade`, 'masquerade'))
-    for (const { port, protocol, toPort, toAddr } of forwardPorts) {
-      const item = `${port}/${protocol}:${toPort}${toAddr === '' ? '' : `:${toAddr}`}`
-      this.unenforced.notEnforced(`forward-port ${item}`, this.origin('forwardPorts', item, 'forward-port'))
-    }
     for (const { rule, origin } of this.rich) {
       const element = unenforcedElement(rule)
       if (element !== null) this.unenforced.notEnforced(`${element} in a rich rule`, origin)
@@ -159,12 +175,28 @@ export class RuleReader {
     return this.entry.value.icmpBlocks.flatMap((name) => {
       const origin = this.origin('icmpBlocks', name, 'icmp-block')
       const matches = this.problems.attempt(origin, () => icmpMatches(name, families, {}, this.lookup)) ?? []
-      const log = verdict.kind === 'accept' ? null : deniedLog(this.lookup.logDenied(), deniedPrefix('IN', this.name, 'ICMP_BLOCK'))
+      const log = verdict.kind === 'accept' ? null : this.deniedEffect('ICMP_BLOCK')
       return matches.flatMap(({ id, match }): readonly Rule[] => {
         const rule: Rule = { id: this.id('icmp-blocks', name, id), match, verdict, origin }
         return log === null ? [rule] : [{ ...rule, id: `${rule.id}#log`, verdict: log }, rule]
       })
     })
+  }
+
+  private readNat(): readonly NatItem[] {
+    const { masquerade, forwardPorts } = this.entry.value
+    const items: (NatItem | null)[] = []
+    if (masquerade) items.push(plainMasquerade(`${this.kind}/${this.name}/masquerade`, originOf(this.entry, `${this.kind} ${this.name}: masquerade`, 'masquerade')))
+    for (const forward of forwardPorts) {
+      const { port, protocol, toPort, toAddr } = forward
+      const item = `${port}/${protocol}:${toPort}${toAddr === '' ? '' : `:${toAddr}`}`
+      const origin = this.origin('forwardPorts', item, 'forward-port')
+      items.push(this.problems.attempt(origin, () => plainForwardPort(this.id('forward-ports', item, ''), forward, origin)))
+    }
+    for (const { text, rule, origin } of this.rich) {
+      items.push(this.problems.attempt(origin, () => richTranslation(this.id('rich-rules', text, ''), rule, origin, this.lookup)))
+    }
+    return items.filter((item) => item !== null)
   }
 
   private readRich(): readonly Rich[] {

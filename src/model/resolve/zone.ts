@@ -4,7 +4,6 @@ import type { AddressMatch, DecidingRule, InterfaceMatch, Match, Rule, SourceMat
 import { parseInterfaceName } from '../interface-name.ts'
 import type { Entry, Settings, ZoneSettings, ZoneTarget } from '../settings.ts'
 import { parseZoneSource } from '../source.ts'
-import { deniedLog, deniedPrefix } from './denied.ts'
 import { Lookup } from './lookup.ts'
 import { originOf } from './problem.ts'
 import type { Problem } from './problem.ts'
@@ -67,7 +66,7 @@ class ZoneResolver {
     const rules = reader.rules(settings.icmpBlockInversion ? { kind: 'accept' } : rejectProhibited)
     reader.reportUnenforced()
     const forwardRule = this.target('target#forward', targetVerdict[settings.target])
-    const forwardLog = this.deniedLog('FWD', forwardRule)
+    const [forwardLog] = reader.withDeniedLog(forwardRule, undefined, 'FWD')
     const zone: Zone = {
       name: this.name,
       target: settings.target,
@@ -77,12 +76,14 @@ class ZoneResolver {
       sources: this.sources(),
       forward: settings.forward,
       rules,
-      targetRules: [...this.anyIcmp(), ...this.withLog(this.target('target', targetVerdict[settings.target]))],
+      targetRules: [...this.anyIcmp(), ...reader.withDeniedLog(this.target('target', targetVerdict[settings.target]))],
       forwardRule,
-      ...(forwardLog === null ? {} : { forwardLog }),
+      ...(forwardLog === undefined || forwardLog === forwardRule ? {} : { forwardLog }),
       forwardEffects: reader.forwardEffects(),
       marks: reader.marks(),
       helpers: reader.helpers(),
+      destinationNat: reader.translations('destination'),
+      sourceNat: reader.translations('source'),
       origin: originOf(this.entry, `zone ${this.name}`),
     }
     const { problems, unenforced, warnings, ipsets } = reader
@@ -97,21 +98,8 @@ class ZoneResolver {
   private anyIcmp(): readonly Rule[] {
     const { target, icmpBlockInversion } = this.settings
     const match: Match = { protocol: { kind: 'any-icmp' } }
-    if (icmpBlockInversion && (target === 'default' || target === 'ACCEPT')) return this.withLog(this.target('target#icmp', rejectProhibited, match), 'ICMP_BLOCK')
+    if (icmpBlockInversion && (target === 'default' || target === 'ACCEPT')) return this.reader.withDeniedLog(this.target('target#icmp', rejectProhibited, match), 'ICMP_BLOCK')
     return target === 'default' ? [this.target('target#icmp', { kind: 'accept' }, match)] : []
-  }
-
-  private withLog(rule: DecidingRule, what?: 'ICMP_BLOCK'): readonly Rule[] {
-    const log = this.deniedLog('IN', rule, what)
-    return log === null ? [rule] : [log, rule]
-  }
-
-  /** What log-denied writes down where `rule` denies; null = nothing. */
-  private deniedLog(hook: 'IN' | 'FWD', rule: DecidingRule, what?: 'ICMP_BLOCK'): Rule | null {
-    const { kind } = rule.verdict
-    if (kind === 'accept') return null
-    const effect = deniedLog(this.reader.lookup.logDenied(), deniedPrefix(hook, this.name, what ?? (kind === 'drop' ? 'DROP' : 'REJECT')))
-    return effect === null ? null : { ...rule, id: `${rule.id}#log`, verdict: effect }
   }
 
   private interfaces(): readonly InterfaceMatch[] {

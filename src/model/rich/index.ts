@@ -84,7 +84,6 @@ export function formatRichRule(rule: RichRule): string {
 /** The part of a rule that nothing enforces yet, in the words of the grammar; null when all of it is enforced. */
 export function unenforcedElement(rule: RichRule): string | null {
   const kind = rule.element?.kind
-  if (kind === 'masquerade' || kind === 'forward-port') return kind
   if (rule.log === null) return null
   if (kind === 'tcp-mss-clamp') return `${rule.log.kind} beside ${kind}`
   if (rule.log.kind === 'log' && rule.log.prefix.length > 29) return 'a log prefix of more than 29 characters'
