@@ -186,17 +186,20 @@ for (const variant of variants) {
       await one.apply(base)
     })
 
-    t.test('a reload reads nothing again as long as nobody has changed a rule', { skip: variant === 'legacy' && 'only nf_tables counts its commits' }, async (t) => {
-      await one.apply(base)
-      one.ran.length = 0
-      t.equal((await one.apply(base)).summary, 'nothing to do')
-      t.same(one.ran, ['set list'])
-      await one.iptables('-t', 'mangle', '-N', 'FOREIGN')
-      one.ran.length = 0
-      await one.apply(base)
-      t.ok(one.ran.some((command) => /save/.test(command)))
-      await one.iptables('-t', 'mangle', '-X', 'FOREIGN')
-    })
+    // Only nf_tables counts its commits; the legacy tables have to be read.
+    if (variant === 'nft') {
+      t.test('a reload reads nothing again as long as nobody has changed a rule', async (t) => {
+        await one.apply(base)
+        one.ran.length = 0
+        t.equal((await one.apply(base)).summary, 'nothing to do')
+        t.same(one.ran, ['set list'])
+        await one.iptables('-t', 'mangle', '-N', 'FOREIGN')
+        one.ran.length = 0
+        await one.apply(base)
+        t.ok(one.ran.some((command) => /save/.test(command)))
+        await one.iptables('-t', 'mangle', '-X', 'FOREIGN')
+      })
+    }
 
     t.test('purge leaves the host as it was found', async (t) => {
       await one.apply({ ...base, panic: true, lists: { bad: ['198.51.100.77'] }, main: { block: ['bad'] } })
