@@ -90,6 +90,9 @@ t.test('a body that breaks its promise throws instead of reading elsewhere', (t)
   const long = Buffer.from(good.bodyBytes)
   long.writeUInt32LE(0x7fffffff, 0)
   t.throws(() => decodeBody({ ...good, bodyBytes: long }))
+  const zero = Buffer.from(message('s', ['abc']).bodyBytes)
+  zero[5] = 0
+  t.throws(() => decodeBody({ ...message('s', ['abc']), bodyBytes: zero }), { message: 'text with a zero byte' })
   t.strictSame(decodeBody({ ...message('u', [0]), signature: 'h' }), [0], 'a file descriptor without one is a number, not a crash')
   let nested: unknown = 'x'
   let type = 's'

@@ -48,6 +48,8 @@ class Reader {
     const end = this.position + bytes
     if (end >= this.buffer.length) throw new Error('text beyond the end')
     const value = this.buffer.toString(encoding, this.position, end)
+    // No bus lets one through, and nothing that repeats it could be sent.
+    if (value.includes('\0')) throw new Error('text with a zero byte')
     this.position = end + 1
     return value
   }

@@ -118,7 +118,7 @@ export function fakeService(initial: Settings = testSettings()): FakeService {
       timers.set(key, setTimeout(() => {
         // what is gone already needs nobody
         change(later, { name: 'timer' }).catch(() => {})
-      }, timeoutSec * 1000).unref())
+      }, Math.min(timeoutSec * 1000, 2 ** 31 - 1)).unref())
     }
     for (const event of reduced.events) emit({ kind: 'change', event })
     return { name: reduced.name, generation, events: reduced.events }
