@@ -15,6 +15,7 @@ import type {
 import type { Change, Reduced } from './model/change.ts'
 import type { DirectChange } from './model/direct.ts'
 import { checkToolArgs, onlyReads } from './model/direct-args.ts'
+import { withLeases, type Lease } from './model/lease.ts'
 import type { PermanentChange, PermanentEffect, PermanentEvent } from './model/permanent.ts'
 import type { Firewall } from './model/firewall.ts'
 import type { Runtime, Settings } from './model/settings.ts'
@@ -220,7 +221,7 @@ export class Daemon implements FirewallService {
       this.permanentSettings = candidate.settings
       this.options.onChosen?.(candidate.settings)
       try {
-        const summary = await this.enforce(replayed?.runtime ?? this.runtimeOf(candidate.settings), true)
+        const summary = await this.enforce(replayed?.runtime ?? this.runtimeOf(candidate.settings), replayed?.expiries ?? [], true)
         this.begin(candidate, replayed, facts, summary)
         this.wayBack.drop()
         if (this.unconfirmedFiles !== null) void this.adoptFiles({ name: 'start' }).catch((error: unknown) => this.log.warn({ error: (error as Error).message }, 'files that are not in force cannot be read'))
@@ -384,9 +385,9 @@ export class Daemon implements FirewallService {
     const reduced = reduceRuntime(before.runtime, change)
     if (reduced.world === before.runtime) return { name: reduced.name, generation: before.generation, events: [] }
     // in an emergency nothing is left for later
-    const summary = await this.enforce(reduced.world, false, change.kind !== 'panic-set')
+    const summary = await this.enforce(reduced.world, this.leasesAfter(reduced, started), false, change.kind !== 'panic-set')
     await this.persist(change, before)
-    this.commitChange(change, caller, reduced)
+    this.commitChange(change, caller, reduced, started)
     const generation = this.requireRunning().generation
     this.log.info({ generation, change: describe(change), by: describeCaller(caller), elapsedMs: this.options.clock.monotonicMs() - started, summary }, 'change is in force')
     if (kindOf(change) === 'unban' && this.queue.hasWaitingReload()) this.overtook.push(change)
@@ -402,13 +403,19 @@ export class Daemon implements FirewallService {
       this.wayBack.requireSettled()
       this.permanentSettings = await this.options.files.apply(this.permanentSettings, effect)
     } catch (error) {
-      await this.enforce(before.runtime)
+      await this.enforce(before.runtime, this.timers.pending())
       throw asRefusal(error)
     }
   }
 
-  private commitChange(change: Change, caller: Caller, reduced: Reduced<Runtime>): void {
-    const nowMs = this.options.clock.monotonicMs()
+  /** What is timed when the change is made. */
+  private leasesAfter({ cancelled, expiries }: Reduced<Runtime>, nowMs: number): readonly Lease[] {
+    const fresh = expiries.map(({ key, timeoutSec, change }) => ({ key, dueMs: nowMs + timeoutSec * 1000, change }))
+    const gone = new Set([...cancelled, ...fresh.map(({ key }) => key)])
+    return [...this.timers.pending().filter(({ key }) => !gone.has(key)), ...fresh]
+  }
+
+  private commitChange(change: Change, caller: Caller, reduced: Reduced<Runtime>, nowMs: number): void {
     const generation = this.options.generations.nextNumber()
     this.inForce = { runtime: reduced.world, generation }
     this.wayBack.note(generation, caller, 'change', describe(change))
@@ -519,7 +526,7 @@ export class Daemon implements FirewallService {
 
   private async enforceOrNote(runtime: Runtime): Promise<string> {
     try {
-      return await this.enforce(runtime)
+      return await this.enforce(runtime, [])
     } catch (error) {
       this.problem = { diagnostics: [(error as Error).message] }
       this.log.error({ error }, 'reload failed; the old configuration stays in force')
@@ -578,7 +585,7 @@ export class Daemon implements FirewallService {
       },
       reloaded: (settings) => this.reloaded(settings, this.requireRunning().runtime),
       firewallOf,
-      enforce: (runtime) => this.enforce(runtime),
+      enforce: (runtime, leases) => this.enforce(runtime, leases),
       take: (standing, fromFiles) => this.take(standing, fromFiles),
       record: async (what, by) => {
         this.record(what, by)
@@ -777,7 +784,7 @@ export class Daemon implements FirewallService {
     const expiries = this.timers.pending()
     if (expiries.length === 0 || this.inForce === null) return
     try {
-      await this.enforce(expiries.reduce((runtime, { change }) => removeIfStill(runtime, change), this.inForce.runtime))
+      await this.enforce(expiries.reduce((runtime, { change }) => removeIfStill(runtime, change), this.inForce.runtime), [])
       this.log.info({ closed: expiries.map(({ key }) => key) }, 'timed settings are taken back early')
     } catch (error) {
       this.log.error({ error }, 'timed settings could not be taken back and stay until the next start')
@@ -835,11 +842,11 @@ export class Daemon implements FirewallService {
   }
 
   /** Resolve, compile, apply. Throws DerpanetError; then the kernel holds what it held. */
-  private async enforce(runtime: Runtime, later = false, single = false): Promise<string> {
+  private async enforce(runtime: Runtime, leases: readonly Lease[], later = false, single = false): Promise<string> {
     const { firewall, problems, warnings } = resolve(runtime)
     if (firewall === null) throw mistakesIn([], problems)?.first ?? new Error('resolve: no firewall and no problem')
     try {
-      const summary = await this.enforcer.apply(compile(firewall), later, single)
+      const summary = await this.enforcer.apply(compile(withLeases(firewall, leases)), later, single)
       if (single) this.scheduleSettle()
       this.noteWarnings(warnings.map(problemText))
       return summary
@@ -907,7 +914,9 @@ export class Daemon implements FirewallService {
       try {
         await generations.record(settings, { number, at: clock.wallTime().toISOString(), by, what })
         await this.wayBack.storeFiles(number, generations.list().map((one) => one.number))
+        this.notice('disk', null)
       } catch (error) {
+        this.notice('disk', `generation ${number} cannot be stored (${(error as Error).message}): filtering is not affected, but a broken file or a boot would bring an older one`)
         this.log.error({ generation: number, error }, 'generation cannot be stored; the last known good one is older')
       }
     }

@@ -29,6 +29,8 @@ export interface PlanSet {
   /** Set type and create options for `user` sets, as firewalld's definition says. */
   /** How it differs from the set with the digest `from`, where it was made of that one by a single change. */
   readonly step?: { readonly from: string; readonly add: readonly string[]; readonly remove: readonly string[] }
+  /** Its elements go by themselves at that time of the monotonic clock, and nobody misses them. */
+  readonly expiresAtMs?: number
   /** For `port` sets: which rule each port belongs to. Sorted, disjoint; the same ports as `elements`. */
   readonly portRules?: readonly PortRule[]
   readonly user?: { readonly name: string; readonly type: string; readonly options: Readonly<Record<string, string>> }

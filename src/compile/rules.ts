@@ -2,9 +2,10 @@
 // an edit of a set and the price of a packet does not grow with the number of ports.
 import type { PortProtocol, Rule } from '../model/firewall.ts'
 import { compileMatch } from './match.ts'
+import { families } from './plan.ts'
 import type { MatchContext } from './match.ts'
 import type { PlanMatch, PlanRule, PortRule } from './plan.ts'
-import { portSet } from './sets.ts'
+import { leaseSet, portSet } from './sets.ts'
 
 type FoldedProtocol = Extract<PortProtocol, 'tcp' | 'udp'>
 interface Fold {
@@ -45,7 +46,7 @@ const compiled = new WeakMap<Rule, readonly PlanRule[]>()
 
 /** A rule that asks no set of its own compiles to the same objects again; of original destinations it says other things. */
 export function compileRule(rule: Rule, context: MatchContext): readonly PlanRule[] {
-  const asksSet = [rule.match.source, rule.match.destination].some((address) => address?.kind === 'ipset' || address?.kind === 'list')
+  const asksSet = rule.untilMs !== undefined || [rule.match.source, rule.match.destination].some((address) => address?.kind === 'ipset' || address?.kind === 'list')
   if (asksSet || context.original === true) return writeRule(rule, context)
   const known = compiled.get(rule)
   if (known !== undefined) return known
@@ -56,7 +57,17 @@ export function compileRule(rule: Rule, context: MatchContext): readonly PlanRul
 
 function writeRule(rule: Rule, context: MatchContext): readonly PlanRule[] {
   const beside = besideMatches(rule)
-  return compileMatch(rule.match, context).map((match) => ({ id: rule.id, match: [...match, ...beside], verdict: rule.verdict, origin: rule.origin }))
+  const matches = compileMatch(rule.match, context)
+  const timed = rule.untilMs === undefined ? matches : matches.flatMap((match) => withLease(match, rule.untilMs!, context))
+  return timed.map((match) => ({ id: rule.id, match: [...match, ...beside], verdict: rule.verdict, origin: rule.origin }))
+}
+
+/** A set of one family answers for that family alone. */
+function withLease(match: readonly PlanMatch[], untilMs: number, context: MatchContext): readonly (readonly PlanMatch[])[] {
+  const named = match.find((one) => one.kind === 'family')
+  const rest = match.filter((one) => one !== named)
+  return (named?.kind === 'family' ? [named.family] : families).map((family) => (
+    [{ kind: 'family', family }, ...rest, { kind: 'set', role: context.sets.add(leaseSet(family, untilMs)), side: 'source', invert: false }]))
 }
 
 /** What the rule asks of a packet beside its match. The limit is last: only what fits all else may use it up. */
@@ -83,7 +94,7 @@ function portSetRules(owner: string, folded: readonly Rule[], context: MatchCont
 /** A rule that a port set can stand for: accepts tcp or udp ports from and to anywhere in both families. */
 function foldOf(rule: Rule): Fold | null {
   const { family, source, destination, protocol } = rule.match
-  if (rule.verdict.kind !== 'accept' || rule.limit !== undefined || family !== undefined || source !== undefined || destination !== undefined) return null
+  if (rule.verdict.kind !== 'accept' || rule.limit !== undefined || rule.untilMs !== undefined || family !== undefined || source !== undefined || destination !== undefined) return null
   if (protocol?.kind !== 'port' && protocol?.kind !== 'source-port') return null
   if (protocol.protocol !== 'tcp' && protocol.protocol !== 'udp') return null
   return { protocol: protocol.protocol, side: protocol.kind === 'port' ? 'destination' : 'source' }

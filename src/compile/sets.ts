@@ -79,6 +79,15 @@ export function interfaceSets(role: string, family: Family, interfaces: readonly
   return sets
 }
 
+/** Every address of the family, until then: what asks it works no longer afterwards, whoever lives. One set for all that ends together. */
+export function leaseSet(family: Family, untilMs: number): PlanSet {
+  const entries = family === 'ipv4' ? ['0.0.0.0/1', '128.0.0.0/1'] : ['8000::/1', '::/1']
+  return {
+    role: `until:${untilMs}:${family === 'ipv4' ? 4 : 6}`, kind: 'prefix', family, digest: digestOf(['lease', family, String(untilMs)]),
+    elements: textElements(entries), expiresAtMs: untilMs,
+  }
+}
+
 const userSets = new WeakMap<IpSet, PlanSet>()
 /** The same by the list of entries, for finding what a list came of. */
 const userSetsByEntries = new WeakMap<readonly string[], PlanSet>()

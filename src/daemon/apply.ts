@@ -43,7 +43,8 @@ export interface ApplyHost {
   reloaded(settings: Settings): Runtime
   /** Throws the first problem. */
   firewallOf(runtime: Runtime): Firewall
-  enforce(runtime: Runtime): Promise<string>
+  /** `leases`: what of it is timed. */
+  enforce(runtime: Runtime, leases: readonly PendingExpiry[]): Promise<string>
   /** The standing is in force: remembers it, begins the journal anew. `fromFiles`: files and runtime agree about what is permanent. */
   take(standing: Standing, fromFiles: boolean): void
   /** Stores the permanent configuration as a generation; resolves when it is durable. */
@@ -113,7 +114,7 @@ export class Applier {
     const goal = prepared?.goal ?? judged
     try {
       if (confirmSec !== null) await this.armWayBack(goal, confirmSec, before, caller)
-      await host.enforce(goal.runtime)
+      await host.enforce(goal.runtime, goal.expiries)
     } catch (error) {
       host.wayBack.drop()
       this.former = null
@@ -183,7 +184,7 @@ export class Applier {
     }
     const now = host.clock.monotonicMs()
     for (const { change } of expiries.filter(({ dueMs }) => dueMs <= now)) runtime = withoutIfThere(runtime, change)
-    await host.enforce(runtime)
+    await host.enforce(runtime, expiries.filter(({ dueMs }) => dueMs > now))
     const generation = host.generations.nextNumber()
     host.take({ runtime, applied: former.applied, generation, expiries: expiries.filter(({ dueMs }) => dueMs > now) }, false)
     host.wayBack.drop()

@@ -132,7 +132,7 @@ function findSet(role: string, digest: string, observed: Observed): ObservedSet 
 
 /** Somebody may have touched it. Entries that expand or expire are not countable. */
 function isWhole(present: ObservedSet, set: PlanSet): boolean {
-  return set.kind === 'user' || present.entries === null || present.entries === elementCount(set)
+  return set.kind === 'user' || set.expiresAtMs !== undefined || present.entries === null || present.entries === elementCount(set)
 }
 
 function withTables(

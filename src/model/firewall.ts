@@ -85,6 +85,8 @@ export interface Rule {
   readonly id: string
   readonly match: Match
   readonly limit?: Limit
+  /** Works no longer after that time of the monotonic clock (model/lease.ts). Absent = for ever. */
+  readonly untilMs?: number
   readonly verdict: Verdict | Effect
   readonly origin: Origin
 }

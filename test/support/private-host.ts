@@ -235,6 +235,8 @@ async function signalInside(child: ChildProcess, signal: NodeJS.Signals): Promis
       if ((failure as NodeJS.ErrnoException).code !== 'ESRCH') throw failure // gone already: that is what we wanted
     }
   }
+  // nsenter stops with a program that was stopped, and would not see its end
+  if (inner.length > 0 && signal === 'SIGKILL') child.kill('SIGCONT')
 }
 
 function signalNumber(signal: NodeJS.Signals | null): number {

@@ -146,8 +146,8 @@ export function typeRequest(set: PlanSet): SetRequest {
   return finish('type', writer, false)
 }
 
-/** Throws as setShape. */
-export function createRequest(name: string, set: PlanSet, revision: number): SetRequest {
+/** `nowMs`: of the monotonic clock, for elements that go by themselves. Throws as setShape. */
+export function createRequest(name: string, set: PlanSet, revision: number, nowMs: number): SetRequest {
   const { type, family, options, counters } = setShape(set)
   const writer = begin(name)
   writer.text(attributes.typeName, type)
@@ -155,6 +155,8 @@ export function createRequest(name: string, set: PlanSet, revision: number): Set
   writer.u8(attributes.family, family === null ? 0 : familyNumbers[family])
   const data = writer.open(attributes.data)
   for (const [key, value] of options) writeOption(writer, key, value)
+  // 0 would be for ever
+  if (set.expiresAtMs !== undefined) writer.u32(dataAttributes.timeout, Math.max(1, Math.ceil((set.expiresAtMs - nowMs) / 1000)))
   if (counters) writer.u32(dataAttributes.flags, withCounters)
   writer.close(data)
   return finish('create', writer, true)

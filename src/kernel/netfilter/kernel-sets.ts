@@ -84,7 +84,7 @@ export class KernelSets {
   /** Makes the set and fills it. A failure may leave a part of it. */
   async load(name: string, set: PlanSet): Promise<void> {
     const revision = await this.revisionFor(set)
-    await this.one(createRequest(name, set, revision), `create ${name}`)
+    await this.one(createRequest(name, set, revision, Number(process.hrtime.bigint() / 1_000_000n)), `create ${name}`)
     // each message is some thousand elements: whoever else has work to do gets a turn in between
     for (const request of fillRequests(name, set)) await this.one(request, `add to ${name}`)
   }

@@ -198,7 +198,7 @@ class Netfilter implements NetfilterDataplane {
     const used = new Map(plan.sets.flatMap((set) => [...state.sets].filter(([, { digest }]) => digest === set.digest).map(([name]) => [name, set] as const)))
     const now = countsOf([...(await listSets(this.kernel, state)).values()].filter(({ name }) => used.has(name)))
     // elements of a set with a time to live go by themselves
-    const expires = (name: string): boolean => used.get(name)?.user?.options['timeout'] !== undefined
+    const expires = (name: string): boolean => used.get(name)?.expiresAtMs !== undefined || used.get(name)?.user?.options['timeout'] !== undefined
     const before = this.counted ?? countsOf([...known.observed.sets.values()].filter(({ name }) => used.has(name) && used.get(name)!.kind !== 'user'))
     const changed = changedSets(before, now, expires)
     this.counted = changed.length > 0 ? null : now
