@@ -678,6 +678,21 @@ static void print_result(const char *ifname, const char *state, const char *mode
 	puts("}");
 }
 
+/*
+ * Takes our program off an interface and the pin away. Removing the last reference alone would do it too, but some time later (the
+ * kernel releases links from a work queue), and whoever attaches next would find the interface busy. 0, or -1 with errno.
+ */
+static int remove_link(const char *path)
+{
+	int fd = bpf_obj_get(path);
+
+	if (fd >= 0) {
+		bpf_link_detach(fd); /* fails where the interface is gone, and then there is nothing to take off */
+		close(fd);
+	}
+	return unlink(path);
+}
+
 int attach_one(const char *dir, const char *ifname, int prog, bool generic)
 {
 	const char *wanted = generic ? "generic" : "native", *mode;
@@ -705,7 +720,7 @@ int attach_one(const char *dir, const char *ifname, int prog, bool generic)
 			print_result(ifname, "attached", wanted, NULL);
 			return 0;
 		}
-		unlink(path); /* the interface is another one by now, or the mode changes */
+		remove_link(path); /* the interface is another one by now, or the mode changes */
 	}
 	other = attached_program(ifindex, &mode);
 	if (other) {
@@ -780,7 +795,7 @@ static int command_detach(const char *dir, char **ifnames)
 			continue;
 		}
 		link_path(path, dir, *ifnames);
-		if (unlink(path) && errno != ENOENT) {
+		if (remove_link(path) && errno != ENOENT) {
 			print_result(*ifnames, "refused", NULL, strerror(errno));
 			failed = 1;
 		} else {

@@ -127,9 +127,9 @@ function buildBody(packet: Packet, options: FrameOptions): Buffer {
 
 /** What a frame that came back says about a packet of ours. */
 export type Reply =
-  /** `marker` of the quoted packet. */
+  /** `marker` of the quoted packet. `isOurs` = one that was crafted here, on its way through: a kernel's own has another DSCP. */
   | { readonly kind: 'icmp-error'; readonly family: 'ipv4' | 'ipv6'; readonly source: bigint; readonly type: number; readonly code: number
-      readonly marker: number }
+      readonly marker: number; readonly isOurs: boolean }
   | { readonly kind: 'tcp'; readonly family: 'ipv4' | 'ipv6'; readonly flags: number; readonly source: bigint; readonly destination: bigint
       readonly sourcePort: number; readonly destinationPort: number; readonly marker: number }
   | { readonly kind: 'other'; readonly family: 'ipv4' | 'ipv6'; readonly protocol: number; readonly source: bigint; readonly destination: bigint
@@ -153,7 +153,9 @@ function readPacket(family: 'ipv4' | 'ipv6', packet: Buffer): Reply | null {
   const type = body[0] as number
   if (four ? protocol === 1 && (type === 3 || type === 11) : protocol === 58 && type < 128) {
     const quoted = body.subarray(8)
-    return quoted.length < 8 ? null : { kind: 'icmp-error', family, source, type, code: body[1] as number, marker: markerOf(family, quoted) }
+    if (quoted.length < 8) return null
+    const isOurs = (four ? (packet[1] as number) >> 2 : (packet.readUInt16BE(0) >> 6) & 0x3f) === probeDscp
+    return { kind: 'icmp-error', family, source, type, code: body[1] as number, marker: markerOf(family, quoted), isOurs }
   }
   if (protocol === 6 && body.length >= 20) {
     return {

@@ -109,7 +109,7 @@ export async function createObservatory(host: PrivateHost): Promise<Observatory>
       const byName = new Map(cases.map((one) => [`${one.packet.family} ${one.marker}`, one]))
       const answers = new Map<number, string>()
       for (const reply of heard.map(readFrame)) {
-        if (reply?.kind === 'icmp-error') {
+        if (reply?.kind === 'icmp-error' && !reply.isOurs) {
           const about = byName.get(`${reply.family} ${reply.marker}`)
           // our own ICMP errors, on their way through, quote markers too: only the firewall itself answers, of a translated
           // packet in the name of whom it was for
