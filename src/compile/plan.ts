@@ -12,7 +12,7 @@ export type { Family }
 
 /** What a set holds. Families need two sets, so `family` is null only for `port` and `mac`. */
 /** `interface` = names of interfaces, as ipset elements (`0.0.0.0/0,eth0`), asked for where a packet came in. */
-export type SetKind = 'prefix' | 'port' | 'mac' | 'interface' | 'user'
+export type SetKind = 'prefix' | 'prefix-port' | 'port' | 'mac' | 'interface' | 'user'
 
 /**
  * A set that rules refer to by `role`. The role is stable ("zone:public:tcp", "zone:public:sources4", "list:bad:4");
@@ -27,6 +27,10 @@ export interface PlanSet {
   readonly digest: string
   readonly elements: SetElements
   /** Set type and create options for `user` sets, as firewalld's definition says. */
+  /** Sets that count by element: whose packets those of each element are. The same elements as `elements`. */
+  readonly owners?: ReadonlyMap<string, string>
+  /** `digest` says how the content came to be, not what it is: {@link canonicalSet} is what another run would make of it. */
+  readonly derived?: true
   /** How it differs from the set with the digest `from`, where it was made of that one by a single change. */
   readonly step?: { readonly from: string; readonly add: readonly string[]; readonly remove: readonly string[] }
   /** Its elements go by themselves at that time of the monotonic clock, and nobody misses them. */

@@ -85,7 +85,7 @@ export function formatMatch(match: PlanMatch): string {
   }
 }
 
-function formatSet({ role, kind, family, digest, elements, portRules, user }: PlanSet): string {
+function formatSet({ role, kind, family, digest, elements, portRules, owners, user }: PlanSet): string {
   const what = user === undefined ? kind : `${user.type}${Object.entries(user.options).map(([key, value]) => ` ${key} ${value}`).join('')}`
   const head = `set ${role} (${what}${family === null ? '' : ` ${family}`})`
   if (elements.kind === 'list') {
@@ -96,6 +96,9 @@ function formatSet({ role, kind, family, digest, elements, portRules, user }: Pl
     return [`${head}:`, ...portRules.map((part) => `  ${formatPortRange(part).padEnd(14)}# ${part.rule}`)].join('\n')
   }
   const { entries } = elements
+  if (owners !== undefined && entries.length <= maxShownEntries) {
+    return [`${head}:`, ...entries.map((entry) => `  ${entry.padEnd(24)}  # ${owners.get(entry) ?? ''}`)].join('\n')
+  }
   if (entries.length > maxShownEntries) return `${head}: ${entries.length} entries, ${digest.slice(0, 12)}`
   return entries.length === 0 ? `${head}: empty` : `${head}: ${entries.join(' ')}`
 }

@@ -1,6 +1,8 @@
 // The decisions of one zone or policy as plan rules. Plain open ports are gathered in sets, so that opening one more is
 // an edit of a set and the price of a packet does not grow with the number of ports.
 import type { PortProtocol, Rule } from '../model/firewall.ts'
+import { foldSources, sourceFoldOf } from './fold.ts'
+import type { SourceFold } from './fold.ts'
 import { compileMatch } from './match.ts'
 import { families } from './plan.ts'
 import type { MatchContext } from './match.ts'
@@ -8,17 +10,39 @@ import type { PlanMatch, PlanRule, PortRule } from './plan.ts'
 import { leaseSet, portSet } from './sets.ts'
 
 type FoldedProtocol = Extract<PortProtocol, 'tcp' | 'udp'>
-interface Fold {
-  readonly protocol: FoldedProtocol
-  readonly side: 'source' | 'destination'
+
+/** An open port, or one that packets come from. */
+interface PortFold {
+  readonly kind: `${FoldedProtocol} ${'source' | 'destination'}`
+  readonly part: PortRule
 }
 
-const folds: readonly Fold[] = [
-  { protocol: 'tcp', side: 'destination' },
-  { protocol: 'udp', side: 'destination' },
-  { protocol: 'tcp', side: 'source' },
-  { protocol: 'udp', side: 'source' },
-]
+const kinds: readonly PortFold['kind'][] = ['tcp destination', 'udp destination', 'tcp source', 'udp source']
+
+/** Each rule's part in sets, beside the list. A list that differs by a few rules from the last one is read at these alone. */
+interface Columns {
+  readonly list: readonly Rule[]
+  readonly ports: readonly (PortFold | null)[]
+  readonly sources: readonly (SourceFold | null)[]
+}
+
+const lastColumns = new Map<string, Columns>()
+const maxRemembered = 1000
+
+function columnsOf(owner: string, list: readonly Rule[]): Columns {
+  const last = lastColumns.get(owner) ?? { list: [], ports: [], sources: [] }
+  let start = 0
+  while (start < list.length && start < last.list.length && list[start] === last.list[start]) start++
+  let end = 0
+  while (end < list.length - start && end < last.list.length - start && list[list.length - 1 - end] === last.list[last.list.length - 1 - end]) end++
+  const fresh = list.slice(start, list.length - end)
+  const merge = <T>(column: readonly T[], read: (rule: Rule) => T): readonly T[] =>
+    [...column.slice(0, start), ...fresh.map(read), ...column.slice(column.length - end)]
+  const columns = { list, ports: merge(last.ports, portFoldOf), sources: merge(last.sources, sourceFoldOf) }
+  if (lastColumns.size >= maxRemembered) lastColumns.clear()
+  lastColumns.set(owner, columns)
+  return columns
+}
 
 /** A set costs a packet as much as some rules, and a megabyte of kernel memory for its counters. */
 const manyPorts = 8
@@ -29,16 +53,27 @@ const manyPorts = 8
  * `many` = only where they save rules, for lists that no single change touches.
  */
 export function compileRules(owner: string, list: readonly Rule[], context: MatchContext, sets: 'always' | 'many'): readonly PlanRule[] {
-  const found = foldPlace(list)
+  const columns = columnsOf(owner, list)
+  const found = foldPlace(columns)
   const place = sets === 'many' && found.count < manyPorts ? { start: 0, end: 0, at: list.length } : found
-  const isFolded = (rule: Rule, index: number): boolean => index >= place.start && index < place.end && foldOf(rule) !== null
-  const folded = list.filter(isFolded)
+  const { groups, isGrouped } = foldSources(owner, list, columns.sources)
+  const ports = new Map<PortFold['kind'], PortRule[]>()
   const rules: PlanRule[] = []
+  let portsAt = -1
   list.forEach((rule, index) => {
-    if (index === place.at) rules.push(...portSetRules(owner, folded, context, sets))
-    if (!isFolded(rule, index)) rules.push(...compileRule(rule, context))
+    if (index === place.at) portsAt = rules.length
+    for (const { set, rule: member } of groups.get(index) ?? []) {
+      context.sets.add(set)
+      rules.push(member)
+    }
+    const fold = index >= place.start && index < place.end ? columns.ports[index]! : null
+    if (fold !== null) {
+      const parts = ports.get(fold.kind)
+      if (parts === undefined) ports.set(fold.kind, [fold.part])
+      else parts.push(fold.part)
+    } else if (isGrouped[index] === 0) rules.push(...compileRule(rule, context))
   })
-  if (place.at === list.length) rules.push(...portSetRules(owner, folded, context, sets))
+  rules.splice(portsAt < 0 ? rules.length : portsAt, 0, ...portSetRules(owner, ports, context, sets))
   return rules
 }
 
@@ -79,31 +114,26 @@ function besideMatches({ verdict, limit }: Rule): readonly PlanMatch[] {
   ]
 }
 
-function portSetRules(owner: string, folded: readonly Rule[], context: MatchContext, sets: 'always' | 'many'): PlanRule[] {
-  return folds.flatMap(({ protocol, side }) => {
-    const portRules = folded.flatMap((rule): PortRule[] => {
-      const fold = foldOf(rule)
-      return fold !== null && fold.protocol === protocol && fold.side === side ? [{ ...portsOf(rule), rule: rule.id }] : []
-    })
-    if (portRules.length === 0 && (side === 'source' || sets === 'many')) return []
-    const role = context.sets.add(portSet(`${owner}:${protocol}${side === 'source' ? '-source' : ''}`, portRules))
+function portSetRules(owner: string, ports: ReadonlyMap<PortFold['kind'], readonly PortRule[]>, context: MatchContext, sets: 'always' | 'many'): PlanRule[] {
+  return kinds.flatMap((kind) => {
+    const parts = ports.get(kind) ?? []
+    const [protocol, side] = kind.split(' ') as [FoldedProtocol, 'source' | 'destination']
+    if (parts.length === 0 && (side === 'source' || sets === 'many')) return []
+    const role = context.sets.add(portSet(`${owner}:${protocol}${side === 'source' ? '-source' : ''}`, parts))
     return [{ id: '', match: [{ kind: 'port-set', role, protocol, side }], verdict: { kind: 'accept' } }]
   })
 }
 
 /** A rule that a port set can stand for: accepts tcp or udp ports from and to anywhere in both families. */
-function foldOf(rule: Rule): Fold | null {
+function portFoldOf(rule: Rule): PortFold | null {
   const { family, source, destination, protocol } = rule.match
   if (rule.verdict.kind !== 'accept' || rule.limit !== undefined || rule.untilMs !== undefined || family !== undefined || source !== undefined || destination !== undefined) return null
   if (protocol?.kind !== 'port' && protocol?.kind !== 'source-port') return null
   if (protocol.protocol !== 'tcp' && protocol.protocol !== 'udp') return null
-  return { protocol: protocol.protocol, side: protocol.kind === 'port' ? 'destination' : 'source' }
-}
-
-function portsOf(rule: Rule): { first: number; last: number } {
-  const { protocol } = rule.match
-  if (protocol?.kind !== 'port' && protocol?.kind !== 'source-port') throw new Error(`rule ${rule.id} has no ports`)
-  return { first: protocol.ports.first, last: protocol.ports.last }
+  return {
+    kind: `${protocol.protocol} ${protocol.kind === 'port' ? 'destination' : 'source'}`,
+    part: { first: protocol.ports.first, last: protocol.ports.last, rule: rule.id },
+  }
 }
 
 /**
@@ -112,7 +142,7 @@ function portsOf(rule: Rule): { first: number; last: number } {
  * own ports and services; rich rules with other priorities have runs of their own and stay single rules.
  * `at`: index before which the set rules go; the end without any plain port.
  */
-function foldPlace(rules: readonly Rule[]): { start: number; end: number; at: number; count: number } {
+function foldPlace({ list: rules, ports }: Columns): { start: number; end: number; at: number; count: number } {
   let best = { start: 0, end: 0, at: rules.length, count: 0 }
   for (let start = 0; start < rules.length; start++) {
     if (rules[start]!.verdict.kind !== 'accept') continue
@@ -120,7 +150,7 @@ function foldPlace(rules: readonly Rule[]): { start: number; end: number; at: nu
     let count = 0
     let at = -1
     for (; end < rules.length && rules[end]!.verdict.kind === 'accept'; end++) {
-      if (foldOf(rules[end]!) === null) continue
+      if (ports[end] === null) continue
       if (at < 0) at = end
       count++
     }

@@ -117,8 +117,16 @@ function stepOfUserSet(ipset: IpSet): PlanSet | null {
     ...known,
     digest: digestOf(['step', known.digest, step.kind, step.text]),
     elements: new LazyElements(ipset.entries),
+    derived: true,
     step: { from: known.digest, add, remove },
   }
+}
+
+/** With the digest that only depends on what is in it. */
+export function canonicalSet(set: PlanSet): PlanSet {
+  if (set.derived === undefined || set.user === undefined || set.elements.kind !== 'text') return set
+  const { derived: _derived, step: _step, ...rest } = set
+  return { ...rest, digest: userDigest(set.user, set.family, set.elements.entries) }
 }
 
 function hasShape({ user }: PlanSet, { type, options }: IpSet): boolean {
@@ -148,23 +156,62 @@ function userRole({ name }: IpSet): string {
 function makeUserSet(ipset: IpSet): PlanSet {
   const options = Object.entries(ipset.options).filter(([key]) => key !== 'family').sort(([a], [b]) => (a < b ? -1 : 1))
   const entries = [...ipset.entries].sort()
-  const shape = ['user', ipset.type, ipset.family ?? '', ...options.flat()]
+  const user = { name: ipset.name, type: ipset.type, options: Object.fromEntries(options) }
   return {
     role: userRole(ipset),
     kind: 'user',
     family: ipset.family,
-    digest: digestOf([...shape, '', ...entries]),
+    digest: userDigest(user, ipset.family, entries),
     elements: textElements(entries),
-    user: { name: ipset.name, type: ipset.type, options: Object.fromEntries(options) },
+    user,
   }
+}
+
+function userDigest({ type, options }: NonNullable<PlanSet['user']>, family: Family | null, entries: readonly string[]): string {
+  return digestOf(['user', type, family ?? '', ...Object.entries(options).flat(), '', ...entries])
+}
+
+/** A set that counts for each element. */
+export function elementSet(role: string, kind: 'prefix' | 'prefix-port', family: Family, owners: ReadonlyMap<string, string>): PlanSet {
+  const entries = [...owners.keys()].sort()
+  const digest = digestOf([kind, family, ...entries.map((entry) => `${entry} ${owners.get(entry)}`)])
+  return { role, kind, family, digest, elements: textElements(entries), owners }
 }
 
 /** `rules` in the order of decision: a port that two of them hold belongs to the first. */
 export function portSet(role: string, rules: readonly PortRule[]): PlanSet {
+  const last = lastPortSets.get(role)
+  if (last !== undefined && last.rules.length === rules.length && rules.every((rule, index) => rule === last.rules[index])) return last.set
   const portRules = disjoint(rules)
-  const entries = portRules.map(formatPortRange)
-  const digest = digestOf(['port', ...portRules.flatMap((part) => [formatPortRange(part), part.rule])])
-  return { role, kind: 'port', family: null, digest, elements: textElements(entries), portRules }
+  const set: PlanSet = {
+    role, kind: 'port', family: null, digest: digestOf(['port', ...portRules.map(portText)]), elements: new PortElements(portRules), portRules,
+  }
+  if (lastPortSets.size >= maxRemembered) lastPortSets.clear()
+  lastPortSets.set(role, { rules, set })
+  return set
+}
+
+/** What the last compilation made of the same rules. */
+const lastPortSets = new Map<string, { readonly rules: readonly PortRule[]; readonly set: PlanSet }>()
+const maxRemembered = 1000
+const portTexts = new WeakMap<PortRule, string>()
+
+function portText(part: PortRule): string {
+  let text = portTexts.get(part)
+  if (text === undefined) portTexts.set(part, text = `${formatPortRange(part)}\0${part.rule}`)
+  return text
+}
+
+/** Written out when somebody wants to read them. */
+class PortElements {
+  readonly kind = 'text'
+  private texts: readonly string[] | null = null
+
+  constructor(private readonly parts: readonly PortRule[]) {}
+
+  get entries(): readonly string[] {
+    return this.texts ??= this.parts.map(formatPortRange)
+  }
 }
 
 /** Sorted. */
@@ -172,6 +219,14 @@ function disjoint(rules: readonly PortRule[]): readonly PortRule[] {
   const parts: PortRule[] = []
   for (const rule of rules) {
     const start = firstEndingAtOrAfter(parts, rule.first)
+    if (start === parts.length) {
+      parts.push(rule)
+      continue
+    }
+    if (parts[start]!.first > rule.last) {
+      parts.splice(start, 0, rule)
+      continue
+    }
     const pieces: PortRule[] = []
     let first = rule.first
     let at = start

@@ -7,7 +7,7 @@ import type { Family } from '../compile/plan.ts'
 import { families } from '../compile/plan.ts'
 import type { Plan, PlanSet } from '../compile/plan.ts'
 import type { SetEdit } from '../compile/netfilter/ipset.ts'
-import { elementCount, maxElements } from '../compile/netfilter/ipset.ts'
+import { elementCount, isCounted, maxElements } from '../compile/netfilter/ipset.ts'
 import { setName, slots } from '../compile/netfilter/names.ts'
 import { renderFamily } from '../compile/netfilter/render.ts'
 import type { RenderedFamily, RenderedTable, Table } from '../compile/netfilter/render.ts'
@@ -101,7 +101,7 @@ function compareSets(
     left -= edits.add.length + edits.remove.length
     if (left < 0) return null
     setNames.set(set.role, live.name)
-    edit.push({ name: live.name, ...edits, counted: set.kind === 'port', before: old, set })
+    edit.push({ name: live.name, ...edits, counted: isCounted(set), before: old, set })
   }
   return { edit, setNames }
 }
@@ -206,7 +206,7 @@ function observedSet(name: string, set: PlanSet, before: ObservedSet | null): Ob
   return {
     name,
     entries: count,
-    maxElements: before?.maxElements ?? (set.kind === 'prefix' || set.kind === 'mac' ? maxElements(count) : null),
+    maxElements: before?.maxElements ?? (set.kind === 'prefix' || set.kind === 'prefix-port' || set.kind === 'mac' ? maxElements(count) : null),
     digest: set.digest,
   }
 }

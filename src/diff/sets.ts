@@ -8,15 +8,21 @@ export interface ElementEdits {
 
 /**
  * What to add to and remove from a set that holds `before` so that it holds `after`, or null when that takes more than
- * `limit` elements (or may: packed lists are never compared). In `port` sets a port that changes its owner is added again,
- * with fresh counters.
+ * `limit` elements (or may: packed lists are never compared). An element that changes its owner is added again, with fresh
+ * counters.
  */
 export function elementEdits(before: PlanSet, after: PlanSet, limit: number): ElementEdits | null {
+  if ((before.owners === undefined) !== (after.owners === undefined)) return null
   if (before.kind !== after.kind || before.family !== after.family || shapeOf(before) !== shapeOf(after)) return null
   if (before.portRules !== undefined && after.portRules !== undefined) return portEdits(before.portRules, after.portRules, limit)
   if (after.step?.from === before.digest) return after.step.add.length + after.step.remove.length > limit ? null : after.step
   if (before.elements.kind !== 'text' || after.elements.kind !== 'text') return null
-  return textEdits(before.elements.entries, after.elements.entries, limit)
+  const edits = textEdits(before.elements.entries, after.elements.entries, limit)
+  if (edits === null || before.owners === undefined || after.owners === undefined) return edits
+  // an element of another rule counts anew
+  const added = new Set(edits.add)
+  const moved = after.elements.entries.filter((entry) => before.owners!.get(entry) !== after.owners!.get(entry) && !added.has(entry))
+  return moved.length + edits.add.length + edits.remove.length > limit ? null : { add: [...edits.add, ...moved], remove: edits.remove }
 }
 
 function shapeOf({ user }: PlanSet): string {

@@ -6,6 +6,7 @@ import { families } from '../compile/plan.ts'
 import type { EarlyPlan, Family, Plan, PlanSet } from '../compile/plan.ts'
 import { formatCreate, formatSet } from '../compile/netfilter/ipset.ts'
 import { formatRestore } from '../compile/netfilter/restore.ts'
+import { canonicalSet } from '../compile/sets.ts'
 import { assignSlots, imageSteps } from '../compile/xdp/image.ts'
 import type { XdpImage } from '../compile/xdp/image.ts'
 import { layout, records } from '../compile/xdp/layout.ts'
@@ -15,7 +16,9 @@ import type { ChangeSet } from '../diff/diff.ts'
 import { nothingObserved } from '../diff/observed.ts'
 import { chainIds } from './netfilter/counters.ts'
 import { createdChains } from './netfilter/foreign.ts'
+import { setRecord } from './netfilter/sets.ts'
 import { formatBootState } from './netfilter/state.ts'
+import type { SetRecord } from './netfilter/state.ts'
 import type { Variant } from './netfilter/tools.ts'
 
 /** A file beside the boot file, named by the SHA-256 of its bytes: `<digest>.set`, `.xdp`, `.pages`. */
@@ -57,7 +60,8 @@ export interface BootImage {
 /** Equal plans and facts give equal text. */
 export function bootContent(plan: Plan, { generation, variant, xdp }: BootFacts): BootContent {
   // the kernel of the next boot is not known: a helper that it lacks must not cost the whole ruleset, and the daemon adds them
-  const changes = diff(withoutHelpers(plan, () => true), nothingObserved, null)
+  const known = { ...plan, sets: plan.sets.map(canonicalSet) }
+  const changes = diff(withoutHelpers(known, () => true), nothingObserved, null)
   const blobs = new Map<string, BootBlob>()
   const section = (name: string, lines: readonly string[]): string[] => [`${name} ${lines.length}`, ...lines]
   const rules = (family: Family): readonly string[] => formatRestore(changes.tables[family]).split('\n').filter((line) => line !== '')
@@ -79,8 +83,8 @@ export function bootContent(plan: Plan, { generation, variant, xdp }: BootFacts)
   return { text: `${text}end ${createHash('sha256').update(text).digest('hex')}\n`, blobs: [...blobs.values()] }
 }
 
-function setRecords({ load }: ChangeSet): Map<string, { readonly digest: string; readonly ports?: NonNullable<PlanSet['portRules']> }> {
-  return new Map(load.map(({ name, set }) => [name, set.portRules === undefined ? { digest: set.digest } : { digest: set.digest, ports: set.portRules }]))
+function setRecords({ load }: ChangeSet): Map<string, SetRecord> {
+  return new Map(load.map(({ name, set }) => [name, setRecord(set)]))
 }
 
 function setLines(name: string, set: PlanSet, blobs: Map<string, BootBlob>): readonly string[] {

@@ -12,6 +12,8 @@ export const protocolNumbers: Readonly<Record<PortProtocol, number>> = { tcp: 6,
  * `a:b`, negative and > 65535 → null.
  */
 export function parsePortRange(text: string): PortRange | null {
+  // nearly all of them, and whole lists of them are read at every change
+  if (/^[1-9]\d{0,3}$/.test(text)) return { first: Number(text), last: Number(text) }
   const trimmed = text.trim()
   const named = portOfName(trimmed)
   if (named !== null) return { first: named, last: named }

@@ -1,17 +1,19 @@
 // Single changes over D-Bus, derpanetd beside Debian's firewalld: medians with the default configuration, with a big one
 // (1,000 ports, 1,000 rich rules, a set of 100,000 entries) and with 20,000 foreign rules beside that one.
+// `processor` is the daemon's (and its programs') time for a call and its undoing, which a busy machine does not blur.
 // --calls N per row and side (200); --seconds N at most for a row of one side (20); --only derpanetd|firewalld; --world NAME; --json.
 import { writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import type { DaemonKind } from '../support/daemon.ts'
 import { runCommand, whyNoPrivateHost } from '../support/private-host.ts'
-import { closeSide, configure, firewall, median, openSide, printTable, startSide, stopSide, timed, type BenchConfiguration, type Side } from './sides.ts'
+import { closeSide, configure, cpuMs, firewall, median, openSide, printTable, startSide, stopSide, timed, type BenchConfiguration, type Side } from './sides.ts'
 
 const { values: options } = parseArgs({ options: {
   calls: { type: 'string', default: '200' }, seconds: { type: 'string', default: '20' }, json: { type: 'boolean' }, only: { type: 'string' }, world: { type: 'string' },
 } })
 const calls = Number(options.calls)
 const maxMs = Number(options.seconds) * 1000
+const only = process.env['BENCH_CALL']
 const kinds: readonly DaemonKind[] = (['derpanetd', 'firewalld'] as const).filter((kind) => options.only === undefined || options.only === kind)
 
 const range = <T>(count: number, make: (index: number) => T): T[] => Array.from({ length: count }, (_, index) => make(index))
@@ -67,6 +69,8 @@ interface Row {
   readonly world: World
   readonly operation: Operation
   readonly samples: Record<DaemonKind, number[]>
+  /** Processor time of one call and its undoing. */
+  readonly cpu: Record<DaemonKind, number>
 }
 
 /** The undone call is not counted; for removePort the counted and the other one change places. */
@@ -102,20 +106,26 @@ async function main(): Promise<void> {
     const sides: Side[] = []
     try {
       for (const kind of kinds) sides.push(await openSide(kind))
-      const these = operations.map((operation): Row => ({ world, operation, samples: { derpanetd: [], firewalld: [] } }))
+      const these = operations.filter(({ what }) => only === undefined || what === only).map((operation): Row => ({ world, operation, samples: { derpanetd: [], firewalld: [] }, cpu: { derpanetd: NaN, firewalld: NaN } }))
       for (const side of sides) {
         await configure(side, configuration)
         if (foreign) await writeForeign(side)
         await startSide(side, side.kind === 'derpanetd' ? 20_000 : 300_000)
       }
-      for (const row of these) for (const side of sides) row.samples[side.kind].push(...await sample(side, row.operation))
+      for (const row of these) {
+        for (const side of sides) {
+          const before = await cpuMs(side)
+          row.samples[side.kind].push(...await sample(side, row.operation))
+          row.cpu[side.kind] = (await cpuMs(side) - before) / row.samples[side.kind].length
+        }
+      }
       rows.push(...these)
       for (const side of sides) await stopSide(side)
     } finally {
       for (const side of sides) await closeSide(side)
     }
   }
-  if (options.json === true) console.log(JSON.stringify(rows.map(({ world, operation, samples }) => ({ world, what: operation.what, samples }))))
+  if (options.json === true) console.log(JSON.stringify(rows.map(({ world, operation, samples, cpu }) => ({ world, what: operation.what, samples, cpu }))))
   else await print(rows)
 }
 
@@ -123,14 +133,15 @@ async function print(rows: readonly Row[]): Promise<void> {
   const version = (await runCommand(['dpkg-query', '-W', '-f', '${Version}', 'firewalld'])).stdout.trim()
   console.log(`derpanetd beside firewalld ${version}, node ${process.version}, ${(await runCommand(['uname', '-r'])).stdout.trim()}; median in ms (calls)\n`)
   const shown = (samples: readonly number[]): string => (samples.length === 0 ? '–' : `${median(samples).toFixed(median(samples) < 100 ? 2 : 0)} (${samples.length})`)
-  const lines = rows.map(({ world, operation, samples }) => {
+  const time = (ms: number): string => (Number.isNaN(ms) ? '–' : ms.toFixed(1))
+  const lines = rows.map(({ world, operation, samples, cpu }) => {
     const mine = median(samples.derpanetd)
     const most = Math.min(operation.promisedMs, Number.isNaN(median(samples.firewalld)) ? Infinity : operation.promisedShare * median(samples.firewalld))
     const good = Number.isNaN(mine) || operation.what === 'queryPort' || mine <= most
     if (!good) process.exitCode = 1
-    return [world, operation.what, shown(samples.derpanetd), shown(samples.firewalld), good ? 'ok' : `ABOVE ${most.toFixed(1)}`]
+    return [world, operation.what, shown(samples.derpanetd), shown(samples.firewalld), time(cpu.derpanetd), time(cpu.firewalld), good ? 'ok' : `ABOVE ${most.toFixed(1)}`]
   })
-  printTable([['configuration', 'call', 'derpanetd', 'firewalld', ''], ...lines])
+  printTable([['configuration', 'call', 'derpanetd', 'firewalld', 'processor', 'firewalld', ''], ...lines])
 }
 
 await main()

@@ -1,6 +1,6 @@
 // Two private hosts, derpanetd in the one and Debian's firewalld in the other, each spoken to over its own bus.
 // What is measured and promised is the business of the bench that opens them.
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import dbus from 'dbus-next'
 import { daemonCommands, firewalldBus, installConfiguration, writeConfiguration, type DaemonKind } from '../support/daemon.ts'
 import { createPrivateHost, eventually, type PrivateHost, type Running } from '../support/private-host.ts'
@@ -60,6 +60,16 @@ export async function startSide(side: Side, timeoutMs: number): Promise<void> {
   } catch (failure) {
     throw new Error(`${(failure as Error).message}; it said: ${running.output().slice(-4000)}`)
   }
+}
+
+/** Processor time of the daemon and of the programs it ran, in ms. */
+export async function cpuMs(side: Side): Promise<number> {
+  const nsenter = side.running?.child.pid
+  const children = await readFile(`/proc/${nsenter}/task/${nsenter}/children`, 'utf8')
+  const stat = await readFile(`/proc/${children.trim().split(' ')[0]}/stat`, 'utf8')
+  // behind the name, which may hold anything: utime stime cutime cstime, in hundredths of a second
+  const times = stat.slice(stat.lastIndexOf(')') + 2).split(' ').slice(11, 15)
+  return times.reduce((sum, time) => sum + Number(time), 0) * 10
 }
 
 export async function stopSide(side: Side): Promise<void> {

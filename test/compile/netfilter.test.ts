@@ -159,7 +159,8 @@ t.test('plain ports of one run of accepting rules are one set; a denial in betwe
   t.same(chain.rules.map(({ match, verdict }) => `${match.map(({ kind }) => kind).join('+')} ${verdict.kind}`), [
     'port accept', 'family+source-prefix drop', 'port-set accept', 'port-set accept', 'port accept', 'any-icmp accept', ' reject',
   ])
-  t.same(plan.sets.find(({ role }) => role === 'zone:public:tcp')!.elements, { kind: 'text', entries: ['80', '81-90'] })
+  const { elements } = plan.sets.find(({ role }) => role === 'zone:public:tcp')!
+  t.same(elements.kind === 'text' && elements.entries, ['80', '81-90'])
 })
 
 t.test('a chain that is remembered is written anew when a set or a chain it names has another name', async (t) => {

@@ -140,8 +140,11 @@ function randomZone(random: Random, given: { interfaces: readonly string[]; sour
     forward: random.chance(0.6),
     masquerade: random.chance(0.3),
     forwardPorts: random.chance(0.4) ? randomForwardPorts(random, random.between(1, 3), 'anywhere') : [],
-    richRules: random.chance(0.6) ? unique(Array.from({ length: random.between(1, 5) }, () => (
-      random.chance(0.15) ? richForwardPort(random, 'anywhere') : random.chance(0.1) ? richMasquerade(random) : randomRichRule(random, given.ipsets)))) : [],
+    richRules: unique([
+      ...(random.chance(0.6) ? Array.from({ length: random.between(1, 5) }, () => (
+        random.chance(0.15) ? richForwardPort(random, 'anywhere') : random.chance(0.1) ? richMasquerade(random) : randomRichRule(random, given.ipsets))) : []),
+      ...(random.chance(0.4) ? crowdOfSources(random) : []),
+    ]),
     ingressPriority: priority(),
     egressPriority: priority(),
   }
@@ -219,6 +222,20 @@ function randomPolicy(random: Random, zones: ReadonlyMap<string, ZoneSettings>, 
     richRules: unique(rich),
     disable: random.chance(0.05),
   }
+}
+
+/** Rules as bans write them, so many that they are told by sets: alike but for the address, and now and then one that is not. */
+export function crowdOfSources(random: Random): readonly string[] {
+  const family = random.pick(['ipv4', 'ipv6'] as const)
+  const priority = random.chance(0.5) ? '' : ` priority="${random.pick([-3, 2])}"`
+  const verdicts = random.some(['accept', 'drop', 'reject', 'reject type="tcp-reset"'], 2)
+  return random.shuffle([...world.sources[family], ...world.prefixes[family]]).slice(0, random.between(4, 12)).map((address) => {
+    const verdict = random.chance(0.8) ? verdicts[0] ?? 'drop' : random.pick(['accept', 'drop', 'reject'])
+    const port = random.chance(0.4) ? randomPort(random) : null
+    const isOdd = port !== null && verdict.includes('tcp-reset') && port.protocol !== 'tcp'
+    const element = port === null || isOdd ? '' : ` port port="${port.port}" protocol="${port.protocol}"`
+    return `rule${priority} family="${family}" source address="${canonicalPrefix(address)}"${element} ${verdict}`
+  })
 }
 
 /** Canonical text (model/rich): attributes, source, destination, element, action. */

@@ -13,6 +13,11 @@ export function elementCount(set: PlanSet): number {
   return lengths.length + (lengths.indexOf(0) < 0 ? 0 : 1)
 }
 
+/** Does each element count its packets? */
+export function isCounted(set: PlanSet): boolean {
+  return set.kind === 'port' || set.owners !== undefined
+}
+
 /** Room for growth by single additions: the kernel refuses more, and only a new set has more. */
 export function maxElements(count: number): number {
   return Math.max(65536, powerOfTwo(count * 2))
@@ -52,7 +57,9 @@ export function setShape(set: PlanSet): SetShape {
     case 'interface':
       return { type: 'hash:net,iface', family, options: room, counters: false }
     case 'prefix':
-      return { type: 'hash:net', family, options: room, counters: false }
+      return { type: 'hash:net', family, options: room, counters: set.owners !== undefined }
+    case 'prefix-port':
+      return { type: 'hash:net,port', family, options: room, counters: set.owners !== undefined }
     case 'user':
       return userShape(set, count, family)
     default:

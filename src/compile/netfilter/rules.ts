@@ -152,6 +152,8 @@ const limitUnits = { s: 'second', m: 'minute', h: 'hour', d: 'day' } as const
 
 /** Which part of the packet each dimension of a set is looked up with: as a source, the sender's address and port, as in firewalld. */
 function setDirection(set: PlanSet, side: 'source' | 'destination'): string {
+  // where it comes from and where to it wants
+  if (set.kind === 'prefix-port') return 'src,dst'
   const flag = side === 'source' ? 'src' : 'dst'
   const dimensions = set.user === undefined ? [''] : set.user.type.slice(set.user.type.indexOf(':') + 1).split(',')
   return dimensions.map((dimension) => (dimension === 'iface' || dimension === 'mac' ? 'src' : flag)).join(',')

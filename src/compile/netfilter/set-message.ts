@@ -2,8 +2,10 @@
 // the two headers that whoever sends them puts in front. What ipset.ts says in words for people is said here for the kernel.
 import { DerpanetError, printable } from '../../errors.ts'
 import { parseAddr4, parseAddr6 } from '../../model/addr.ts'
+import type { PortProtocol } from '../../model/firewall.ts'
 import { parseEntryParts } from '../../model/ipset-entry.ts'
 import type { EntryPart } from '../../model/ipset-entry.ts'
+import { protocolNumbers } from '../../model/port.ts'
 import type { PlanSet } from '../plan.ts'
 import { setShape } from './ipset.ts'
 import type { ShapeOption } from './ipset.ts'
@@ -227,6 +229,13 @@ function writeElement(writer: AttributeWriter, set: PlanSet, entry: string): voi
       return writePorts(writer, first, last)
     }
     case 'prefix': return writeAddresses(writer, entry, dataAttributes)
+    case 'prefix-port': {
+      const comma = entry.lastIndexOf(',')
+      const [protocol = '', port = ''] = entry.slice(comma + 1).split(':')
+      writeAddresses(writer, entry.slice(0, comma), dataAttributes)
+      writer.u8(dataAttributes.proto, protocolNumbers[protocol as PortProtocol])
+      return writePorts(writer, Number(port), Number(port))
+    }
     case 'mac': return writer.raw(dataAttributes.ether, macBytes(entry))
     case 'interface': return writeInterface(writer, entry)
     case 'user': return writeUserElement(writer, set, entry)

@@ -20,7 +20,7 @@ export function macWord(mac: string): string {
 
 /** An ipset element. Throws INVALID_ENTRY. */
 export function entryWord(entry: string): string {
-  const isEntry = /^[A-Za-z0-9][A-Za-z0-9.:,/_@+-]*$/.test(entry) || /^::[0-9a-fA-F.:/]*$/.test(entry)
+  const isEntry = /^[A-Za-z0-9][A-Za-z0-9.:,/_@+-]*$/.test(entry) || /^::[0-9a-zA-Z.:,/]*$/.test(entry)
   // an interface name is a word of its own set type, and may be the beginning of many
   const isInterface = /^(0\.0\.0\.0|::)\/0,[A-Za-z0-9_.@#~=%^&(){}<>?[\]|:-]{1,15}( wildcard)?$/.test(entry)
   if (!isEntry && !isInterface) throw new DerpanetError('INVALID_ENTRY', printable(entry))

@@ -1,9 +1,10 @@
 // Counters by rule id: what living chains and sets count now, plus what those that are gone had counted.
 import type { Family } from '../../model/addr.ts'
 import { families } from '../../model/addr.ts'
-import type { PortRule } from '../../compile/plan.ts'
 import type { RenderedFamily } from '../../compile/netfilter/render.ts'
+import { portOwner } from '../../diff/sets.ts'
 import type { Count, SavedFamily } from './observe.ts'
+import type { SetRecord } from './state.ts'
 
 export class Tally {
   readonly byRule: Map<string, Count>
@@ -54,11 +55,21 @@ export function tallyChains(
   }
 }
 
-/** Adds what the ports in `only` (all when absent) have counted to the rules they belong to. */
-export function tallyPorts(tally: Tally, counts: ReadonlyMap<number, Count>, owners: readonly PortRule[], only?: (port: number) => boolean): void {
-  for (const [port, count] of counts) {
-    if (only !== undefined && !only(port)) continue
-    const owner = owners.find(({ first, last }) => first <= port && port <= last)
-    if (owner !== undefined) tally.add(owner.rule, count)
+/** Whose packets those of an element are. */
+export type OwnerOf = (element: string) => string | undefined
+
+/** null for sets that do not count. */
+export function ownerOf({ ports, owners }: Pick<SetRecord, 'ports' | 'owners'>): OwnerOf | null {
+  if (ports !== undefined) return (port) => portOwner(ports, Number(port)) ?? undefined
+  if (owners === undefined) return null
+  const byElement = new Map(owners)
+  return (element) => byElement.get(element)
+}
+
+/** Adds what elements have counted to the rules they belong to. */
+export function tallyElements(tally: Tally, counts: ReadonlyMap<string, Count>, owner: OwnerOf): void {
+  for (const [element, count] of counts) {
+    const rule = owner(element)
+    if (rule !== undefined && count.packets > 0n) tally.add(rule, count)
   }
 }

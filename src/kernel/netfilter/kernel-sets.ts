@@ -2,6 +2,8 @@
 // caller's business.
 import { constants } from 'node:os'
 import { printable } from '../../errors.ts'
+import { addressBits, formatPrefix } from '../../model/addr.ts'
+import { protocolNumbers } from '../../model/port.ts'
 import type { PlanSet } from '../../compile/plan.ts'
 import { attributes, createRequest, dataAttributes, destroyRequest, elementRequests, fillRequests, listRequest, setCommands, typeRequest } from '../../compile/netfilter/set-message.ts'
 import type { SetRequest } from '../../compile/netfilter/set-message.ts'
@@ -64,18 +66,18 @@ export class KernelSets {
     })
   }
 
-  /** What each port of a counting set has counted. A set that is gone has counted nothing. */
-  async portCounts(name: string): Promise<ReadonlyMap<number, Count>> {
+  /** What each element that `owner` knows has counted, by its text in the set's words. A set that is gone has counted nothing. */
+  async counts(name: string, owner: (element: string) => string | undefined): Promise<ReadonlyMap<string, Count>> {
     const [answer] = await this.netlink.ask([netlinkRequest(listRequest(name), true)])
     if (answer!.error === constants.errno.ENOENT) return new Map()
     if (answer!.error !== 0) throw new SetRefusal(`list ${name}`, answer!.error, null)
-    const counts = new Map<number, Count>()
+    const counts = new Map<string, Count>()
     for (const message of answer!.messages) {
       for (const [, element] of eachAttribute(readAttributes(message).get(attributes.elements) ?? new Uint8Array())) {
         const data = readAttributes(element)
-        counts.set(readNumber(data.get(dataAttributes.port)), {
-          packets: readBigNumber(data.get(dataAttributes.packets)), bytes: readBigNumber(data.get(dataAttributes.bytes)),
-        })
+        const text = readElement(data)
+        if (owner(text) === undefined) continue
+        counts.set(text, { packets: readBigNumber(data.get(dataAttributes.packets)), bytes: readBigNumber(data.get(dataAttributes.bytes)) })
       }
     }
     return counts
@@ -139,4 +141,18 @@ function refusal(action: string, { entries }: SetRequest, { error, messages }: N
   const copy = messages.at(-1)
   const line = copy === undefined ? 0 : readNumber(readAttributes(copy).get(attributes.line))
   return new SetRefusal(action, error, entries?.[line - 1] ?? null)
+}
+
+/** `80`, `192.0.2.0/24` or `2001:db8::1,tcp:80`, as the elements of our counting sets are written. */
+function readElement(data: ReadonlyMap<number, Uint8Array>): string {
+  const address = data.get(dataAttributes.ip)
+  const port = data.get(dataAttributes.port)
+  if (address === undefined) return String(readNumber(port))
+  const [bytes] = [...eachAttribute(address)].map(([, value]) => value)
+  const family = bytes?.length === 4 ? 'ipv4' : 'ipv6'
+  const cidr = data.get(dataAttributes.cidr)
+  const prefix = formatPrefix({ family, addr: readBigNumber(bytes), length: cidr === undefined ? addressBits(family) : readNumber(cidr) })
+  if (port === undefined) return prefix
+  const protocol = Object.entries(protocolNumbers).find(([, number]) => number === readNumber(data.get(dataAttributes.proto)))?.[0]
+  return `${prefix},${protocol ?? ''}:${readNumber(port)}`
 }

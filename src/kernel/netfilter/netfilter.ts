@@ -23,7 +23,7 @@ import type { Observed, ObservedSet } from '../../diff/observed.ts'
 import { execOk } from '../exec.ts'
 import type { Exec } from '../exec.ts'
 import type { ApplyReport, Counters, Dataplane, DataplaneStatus, Drift } from '../dataplane.ts'
-import { Tally, chainIds, chainKey, tallyChains, tallyPorts } from './counters.ts'
+import { Tally, chainIds, chainKey, tallyChains } from './counters.ts'
 import { changedSets, countsOf, linesOf, touchedChains, wrongLines } from './drift.ts'
 import type { Baseline, SetCounts } from './drift.ts'
 import { describeFailure } from './failure.ts'
@@ -38,7 +38,7 @@ import { listenToCommits, readSigns } from './nft-look.ts'
 import type { Commit } from './nft-look.ts'
 import { mapFamilies, ownTables, parseSave } from './observe.ts'
 import type { SavedFamily } from './observe.ts'
-import { destroySets, editSets, listSets, loadSets, readPorts } from './sets.ts'
+import { destroySets, editSets, listSets, loadSets, tallySets } from './sets.ts'
 import { DirtyNames, emptyState, readState, removeState, writeState } from './state.ts'
 import type { NetfilterState } from './state.ts'
 import { explicitTools, findTools, hostHasIpv6, linkedVariant, saveTables, withoutMissingFamily } from './tools.ts'
@@ -263,9 +263,7 @@ class Netfilter implements NetfilterDataplane {
     const { tools, state } = await this.open()
     const tally = new Tally(state.counted)
     tallyChains(tally, await this.save(tools), state.chains)
-    const counted = [...state.sets].flatMap(([name, { ports }]) => (ports === undefined ? [] : [{ name, ports }]))
-    const counts = await readPorts(this.kernel, counted.map(({ name }) => name))
-    for (const { name, ports } of counted) tallyPorts(tally, counts.get(name) ?? new Map(), ports)
+    await tallySets(tally, this.kernel, state, state.sets.keys())
     return tally.byRule
   }
 
@@ -391,9 +389,7 @@ class Netfilter implements NetfilterDataplane {
 
     const tally = new Tally(state.counted)
     tallyChains(tally, seen.saved, state.chains, goneChains(changes))
-    const counted = changes.destroy.flatMap((name) => (state.sets.get(name)?.ports === undefined ? [] : [name]))
-    const counts = await readPorts(this.kernel, counted)
-    for (const name of counted) tallyPorts(tally, counts.get(name) ?? new Map(), state.sets.get(name)!.ports!)
+    await tallySets(tally, this.kernel, state, changes.destroy)
 
     const generation = await this.restoreAll(tools, changes, seen.generation)
 

@@ -2,13 +2,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { printable } from '../../errors.ts'
 import { setMarker } from '../../compile/netfilter/names.ts'
+import type { PlanSet } from '../../compile/plan.ts'
 import type { LiveEdit, SetLoad } from '../../diff/diff.ts'
 import type { ObservedSet } from '../../diff/observed.ts'
 import { portOwner } from '../../diff/sets.ts'
-import { Tally, tallyPorts } from './counters.ts'
+import { Tally, ownerOf, tallyElements } from './counters.ts'
+import type { OwnerOf } from './counters.ts'
 import type { KernelSets } from './kernel-sets.ts'
-import type { Count } from './observe.ts'
-import type { NetfilterState } from './state.ts'
+import type { NetfilterState, SetRecord } from './state.ts'
 
 /** nf_tables lets go of the sets of a removed rule only after an RCU grace period. */
 const destroyAttempts = 25
@@ -34,15 +35,13 @@ export async function loadSets(kernel: KernelSets, state: NetfilterState, loads:
 
 /** A few elements of sets in use, additions first. After a failure their content counts as unknown. */
 export async function editSets(kernel: KernelSets, state: NetfilterState, edits: readonly LiveEdit[]): Promise<void> {
-  const losing = edits.filter(({ before, set, add, remove, counted }) => counted && (remove.length > 0 || add.some((entry) => hadOwner(before.portRules, entry)))
-    && set.portRules !== undefined)
+  const losing = edits.flatMap((edit) => {
+    const lost = lostElements(edit)
+    return lost === null ? [] : [{ name: edit.name, lost }]
+  })
   if (losing.length > 0) {
     const tally = new Tally(state.counted)
-    const counts = await readPorts(kernel, losing.map(({ name }) => name))
-    for (const { name, before, set } of losing) {
-      const owners = before.portRules ?? []
-      tallyPorts(tally, counts.get(name) ?? new Map(), owners, (port) => portOwner(owners, port) !== portOwner(set.portRules ?? [], port))
-    }
+    for (const { name, lost } of losing) tallyElements(tally, await kernel.counts(name, lost), lost)
     state.counted = tally.byRule
   }
   for (const { name } of edits) state.sets.delete(name)
@@ -56,24 +55,47 @@ export async function editSets(kernel: KernelSets, state: NetfilterState, edits:
   record(state, edits)
 }
 
-function hadOwner(owners: LiveEdit['before']['portRules'], entry: string): boolean {
-  const [first = 0, last = first] = entry.split('-').map(Number)
-  return (owners ?? []).some((part) => part.first <= last && part.last >= first)
+/** The owner of an element whose count ends with this edit; null when there is none. */
+function lostElements({ before, add, remove, counted }: LiveEdit): OwnerOf | null {
+  if (!counted) return null
+  const { portRules, owners } = before
+  if (portRules !== undefined) {
+    const ranges = [...add, ...remove].map((entry): readonly [number, number] => {
+      const [first = 0, last = first] = entry.split('-').map(Number)
+      return [first, last]
+    }).filter(([first, last]) => portRules.some((part) => part.first <= last && part.last >= first))
+    if (ranges.length === 0) return null
+    return (element) => {
+      const port = Number(element)
+      return ranges.some(([first, last]) => first <= port && port <= last) ? portOwner(portRules, port) ?? undefined : undefined
+    }
+  }
+  const lost = new Map([...add, ...remove].flatMap((entry) => {
+    const owner = owners?.get(entry)
+    return owner === undefined ? [] : [[entry, owner] as const]
+  }))
+  return lost.size === 0 ? null : (element) => lost.get(element)
 }
 
 function record(state: NetfilterState, sets: readonly SetLoad[]): void {
-  for (const { name, set } of sets) {
-    state.sets.set(name, set.portRules === undefined ? { digest: set.digest } : { digest: set.digest, ports: set.portRules })
+  for (const { name, set } of sets) state.sets.set(name, setRecord(set))
+}
+
+/** What must be known of a set that holds this. */
+export function setRecord({ digest, portRules, owners }: PlanSet): SetRecord {
+  return { digest, ...(portRules === undefined ? {} : { ports: portRules }), ...(owners === undefined ? {} : { owners: [...owners] }) }
+}
+
+/** Adds what the elements of these sets have counted to their rules. A set that is gone has counted nothing. */
+export async function tallySets(tally: Tally, kernel: KernelSets, state: NetfilterState, names: Iterable<string>): Promise<void> {
+  for (const name of names) {
+    const owner = ownerOf(state.sets.get(name) ?? {})
+    if (owner !== null) tallyElements(tally, await kernel.counts(name, owner), owner)
   }
 }
 
 function rolesOf(sets: readonly SetLoad[]): string {
   return printable(sets.map(({ set }) => set.role).join(' '))
-}
-
-/** Per-port counters of these sets. A set that is gone has none. */
-export async function readPorts(kernel: KernelSets, names: readonly string[]): Promise<ReadonlyMap<string, ReadonlyMap<number, Count>>> {
-  return new Map(await Promise.all(names.map(async (name) => [name, await kernel.portCounts(name)] as const)))
 }
 
 /** Returns those that are still in use after a while; they go with a later call. What does not exist counts as destroyed. */

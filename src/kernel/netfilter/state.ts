@@ -11,6 +11,8 @@ export interface SetRecord {
   readonly digest: string
   /** For sets that count per port. */
   readonly ports?: readonly PortRule[]
+  /** For others that count by element: whose packets those of each element are. */
+  readonly owners?: readonly (readonly [entry: string, rule: string])[]
 }
 
 export interface NetfilterState {

@@ -9,17 +9,34 @@ interface Piece {
   readonly range: PortRange | null
 }
 
+const ranges = new WeakMap<PortSpec, PortRange | null>()
+
+/** Specs stay the same objects from one change to the next. */
+function rangeOf(spec: PortSpec): PortRange | null {
+  let range = ranges.get(spec)
+  if (range === undefined) ranges.set(spec, range = parsePortRange(spec.port))
+  return range
+}
+
 function pieces(list: readonly PortSpec[], protocol: string): readonly Piece[] {
-  return list.map((spec) => ({ spec, range: spec.protocol === protocol ? parsePortRange(spec.port) : null }))
+  return list.map((spec) => ({ spec, range: spec.protocol === protocol ? rangeOf(spec) : null }))
 }
 
 /** Is the whole range within one piece of the list? Two pieces side by side do not make one. */
 export function coversPorts(list: readonly PortSpec[], protocol: string, range: PortRange): boolean {
-  return pieces(list, protocol).some((piece) => piece.range !== null && piece.range.first <= range.first && range.last <= piece.range.last)
+  return list.some((spec) => {
+    const piece = spec.protocol === protocol ? rangeOf(spec) : null
+    return piece !== null && piece.first <= range.first && range.last <= piece.last
+  })
 }
 
 /** The new range, grown by all it overlaps, stands at the end. */
 export function addPorts(list: readonly PortSpec[], protocol: string, range: PortRange): readonly PortSpec[] {
+  const touches = (spec: PortSpec): boolean => {
+    const piece = spec.protocol === protocol ? rangeOf(spec) : null
+    return piece !== null && piece.first <= range.last && piece.last >= range.first
+  }
+  if (!list.some(touches)) return [...list, { port: formatPortRange(range), protocol }]
   let { first, last } = range
   let rest = pieces(list, protocol)
   for (let grown = true; grown;) {
@@ -38,7 +55,8 @@ export function addPorts(list: readonly PortSpec[], protocol: string, range: Por
 export function removePorts(list: readonly PortSpec[], protocol: string, range: PortRange): readonly PortSpec[] {
   const kept: PortSpec[] = []
   const left: PortRange[] = []
-  for (const { spec, range: piece } of pieces(list, protocol)) {
+  for (const spec of list) {
+    const piece = spec.protocol === protocol ? rangeOf(spec) : null
     if (piece === null || piece.last < range.first || piece.first > range.last) kept.push(spec)
     else {
       if (piece.first < range.first) left.push({ first: piece.first, last: range.first - 1 })

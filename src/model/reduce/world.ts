@@ -31,11 +31,15 @@ export function withSettings(runtime: Runtime, change: Partial<Settings>): Runti
   return { ...runtime, settings: { ...runtime.settings, ...change } }
 }
 
-/** `listKeys`: for each list that changed, the canonical text of what is in it now; places of what is gone are forgotten. */
+/**
+ * `listKeys`: for each list that changed, the canonical text of what is in it now; places of what is gone are forgotten.
+ * `gone`: the same said the other way round, `field=item` of what left a list.
+ */
 export function withZone(
   runtime: Runtime, { name, entry }: NamedZone, change: Partial<ZoneSettings>, listKeys: Readonly<Record<string, ReadonlySet<string>>> = {},
+  gone: readonly string[] = [],
 ): Runtime {
-  const positions = Object.entries(listKeys).reduce((kept, [field, keys]) => keepPositions(kept, field, keys), entry.positions)
+  const positions = Object.entries(listKeys).reduce((kept, [field, keys]) => keepPositions(kept, field, keys), withoutPlaces(entry.positions, gone))
   const zones = new Map(runtime.settings.zones)
   zones.set(name, { ...entry, value: { ...entry.value, ...change }, positions })
   return withSettings(runtime, { zones })
@@ -43,7 +47,12 @@ export function withZone(
 
 function keepPositions(positions: ReadonlyMap<string, Position>, field: string, keys: ReadonlySet<string>): ReadonlyMap<string, Position> {
   const gone = [...positions.keys()].filter((key) => key.startsWith(`${field}=`) && !keys.has(key.slice(field.length + 1)))
-  if (gone.length === 0) return positions
+  return withoutPlaces(positions, gone)
+}
+
+/** The same map when none of them has a place. */
+function withoutPlaces(positions: ReadonlyMap<string, Position>, gone: readonly string[]): ReadonlyMap<string, Position> {
+  if (!gone.some((key) => positions.has(key))) return positions
   const kept = new Map(positions)
   for (const key of gone) kept.delete(key)
   return kept

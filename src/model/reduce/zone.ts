@@ -22,8 +22,17 @@ function flagKey(zone: string, field: ZoneFlagField): string {
   return `zone ${zone} ${field}`
 }
 
-function listKeys(field: ZoneItemField, list: readonly unknown[]): Readonly<Record<string, ReadonlySet<string>>> {
-  return { [field]: new Set(list.map((item) => itemRule(field).text(item))) }
+/** `field=item` of what `before` has and `after` has not. Both in the same order, and nearly the same. */
+function goneFrom(field: ZoneItemField, before: readonly unknown[], after: readonly unknown[]): readonly string[] {
+  const { text } = itemRule(field)
+  const gone: unknown[] = []
+  let at = 0
+  for (const item of before) {
+    if (after[at] === item) at++
+    else gone.push(item)
+  }
+  const came = new Set(after.slice(at).map(text))
+  return gone.map(text).filter((one) => !came.has(one)).map((one) => `${field}=${one}`)
 }
 
 /** Throws what the field's item throws, and ALREADY_ENABLED. */
@@ -38,7 +47,7 @@ export function addItem(runtime: Runtime, change: Of<'zone-item-add'>): Reduced<
   const key = itemKey(zone.name, field, rule.text(value))
   const expiry: Expiry = { key, timeoutSec, change: { kind: 'zone-item-expire', zone: zone.name, field, item } }
   return reduced(
-    withZone(runtime, zone, { [field]: next }, listKeys(field, next)), zone.name,
+    withZone(runtime, zone, { [field]: next }, {}, goneFrom(field, list, next)), zone.name,
     [{ kind: 'zone-item-added', zone: zone.name, field, item, timeoutSec }],
     timeoutSec > 0 ? { expiries: [expiry] } : { cancelled: [key] },
   )
@@ -74,9 +83,10 @@ function bySettings(gone: Reduced<Runtime>, change: Of<'zone-item-expire' | 'zon
 
 function withoutItem(runtime: Runtime, zone: NamedZone, field: ZoneItemField, item: readonly string[], value: unknown): Reduced<Runtime> {
   const rule = itemRule(field)
+  const list: readonly unknown[] = zone.entry.value[field]
   const next = rule.remove(zone.entry.value[field], value)
   return reduced(
-    withZone(runtime, zone, { [field]: next }, listKeys(field, next)), zone.name,
+    withZone(runtime, zone, { [field]: next }, {}, goneFrom(field, list, next)), zone.name,
     [{ kind: 'zone-item-removed', zone: zone.name, field, item }],
     { cancelled: [itemKey(zone.name, field, rule.text(value))] },
   )

@@ -8,58 +8,96 @@ interface Known {
   readonly value: unknown
   /** What was looked up for it. */
   readonly answers: readonly Answer[]
+  /** False: something is wrong with it, which must be said again. */
+  readonly isGood: boolean
 }
 
-type Groups = Map<string, Map<unknown, Known>>
+interface KnownList {
+  readonly list: readonly unknown[]
+  readonly known: readonly Known[]
+  readonly values: readonly unknown[]
+}
+
+interface KnownValue {
+  readonly inputs: readonly unknown[]
+  readonly value: unknown
+}
 
 interface Remembered {
   readonly entry: Entry<unknown>
-  readonly groups: Groups
+  readonly lists: Map<string, KnownList>
+  readonly values: Map<string, KnownValue>
 }
 
-/** By kind and name; what is in force is remembered, and nothing older. */
+/** By kind and name: the last reading. */
 const remembered = new Map<string, Remembered>()
 
 export class ItemMemory {
-  private readonly before: Groups | null
-  /** `key=item` of things whose place in a file is another one now. */
+  private readonly before: Remembered | null
+  private readonly now: Remembered
+  /** `key=item` of what has another place in its file now. */
   private readonly moved: ReadonlySet<string>
-  private readonly groups: Groups = new Map()
 
   constructor(owner: string, entry: Entry<unknown>, private readonly lookup: Lookup, private readonly watched: readonly Problems[]) {
     const last = remembered.get(owner)
     const moved = last === undefined ? null : movedBetween(last.entry, entry)
-    this.before = moved === null ? null : last!.groups
+    this.before = moved === null ? null : last!
     this.moved = moved ?? new Set()
-    remembered.set(owner, { entry, groups: this.groups })
+    this.now = { entry, lists: new Map(), values: new Map() }
+    remembered.set(owner, this.now)
   }
 
   /**
-   * What `make` gave for the same `key` the last time, as long as everything it looked up is the same. Something with a
-   * problem or a warning is made anew every time. `place` = `key=item` of the item; null for what holds many items.
+   * What `read` makes of each item. Items at the begin and the end of the list that are the same as the last time (by identity,
+   * with the same answers to what they look up) keep their values; the same list keeps its array. `placeOf` = `key=item`.
    */
-  once<T>(group: string, key: unknown, place: (() => string) | null, make: () => T): T {
-    const known = this.before?.get(group)?.get(key)
-    const isMoved = this.moved.size > 0 && (place === null || this.moved.has(place()))
-    if (known !== undefined && !isMoved && this.lookup.repeat(known.answers)) {
-      this.keep(group, key, known)
-      return known.value as T
+  each<Item, Value>(name: string, list: readonly Item[], placeOf: (item: Item) => string, read: (item: Item) => Value): readonly Value[] {
+    const last = this.before?.lists.get(name)
+    const length = list.length
+    const lastLength = last?.list.length ?? 0
+    let start = 0
+    while (start < length && start < lastLength && list[start] === last!.list[start]) start++
+    let end = 0
+    while (end < length - start && end < lastLength - start && list[length - 1 - end] === last!.list[lastLength - 1 - end]) end++
+    let same = last !== undefined && start === length && length === lastLength
+    const known: Known[] = []
+    for (let index = 0; index < length; index++) {
+      const item = list[index]!
+      const before = index < start ? last!.known[index]! : index >= length - end ? last!.known[index - length + lastLength]! : null
+      if (before !== null && this.holds(before, item, placeOf)) known.push(before)
+      else {
+        known.push(this.watch(() => read(item)))
+        same = false
+      }
     }
+    const made = same ? last! : { list, known, values: known.map(({ value }) => value) }
+    this.now.lists.set(name, made)
+    return made.values as readonly Value[]
+  }
+
+  /** A value of nothing but `inputs`, which are compared by identity. */
+  of<Value>(name: string, inputs: readonly unknown[], make: () => Value): Value {
+    const last = this.before?.values.get(name)
+    const isSame = last !== undefined && last.inputs.length === inputs.length && inputs.every((input, index) => input === last.inputs[index])
+    const made = isSame ? last : { inputs, value: make() }
+    this.now.values.set(name, made)
+    return made.value as Value
+  }
+
+  private holds<Item>({ isGood, answers }: Known, item: Item, placeOf: (item: Item) => string): boolean {
+    if (!isGood || (this.moved.size > 0 && this.moved.has(placeOf(item)))) return false
+    return answers.length === 0 || this.lookup.repeat(answers)
+  }
+
+  private watch(make: () => unknown): Known {
     const asked = this.lookup.asked
     const before = this.problemCount()
     const value = make()
-    if (this.problemCount() === before) this.keep(group, key, { value, answers: this.lookup.since(asked) })
-    return value
+    return { value, answers: this.lookup.since(asked), isGood: this.problemCount() === before }
   }
 
   private problemCount(): number {
     return this.watched.reduce((sum, { found }) => sum + found.length, 0)
-  }
-
-  private keep(group: string, key: unknown, known: Known): void {
-    let items = this.groups.get(group)
-    if (items === undefined) this.groups.set(group, items = new Map())
-    items.set(key, known)
   }
 }
 

@@ -26,6 +26,60 @@ export interface Rich {
   readonly origin: Origin
 }
 
+/** Everything that one rich rule says. */
+interface RichItem extends Rich {
+  readonly decisions: readonly Rule[]
+  readonly records: readonly Rule[]
+  readonly marks: readonly Rule[]
+  readonly forwardEffects: readonly Rule[]
+  readonly translation: NatItem | null
+  readonly unenforced: string | null
+}
+
+/** What rich rules say, by where it stands; those of priority 0 are sorted by what they do. */
+interface RichRules {
+  readonly before: readonly Rule[]
+  readonly records: readonly Rule[]
+  readonly denials: readonly Rule[]
+  readonly accepts: readonly Rule[]
+  readonly after: readonly Rule[]
+  readonly marks: readonly Rule[]
+  readonly forwardEffects: readonly Rule[]
+  readonly translations: readonly NatItem[]
+  readonly unenforced: readonly { readonly element: string; readonly origin: Origin }[]
+  /** Services that they accept. */
+  readonly services: readonly { readonly name: string; readonly origin: Origin }[]
+  /** Sets that they ask, by name. */
+  readonly ipsets: ReadonlySet<string>
+}
+
+function accepts(rule: Rule): boolean {
+  return rule.verdict.kind === 'accept'
+}
+
+function sortRich(items: readonly RichItem[]): RichRules {
+  const ranked = [...items].sort((one, other) => one.rule.priority - other.rule.priority)
+  const ipsets = new Set<string>()
+  const [before, records, denials, accepting, after]: Rule[][] = [[], [], [], [], []]
+  for (const { rule, ...one } of ranked) {
+    for (const side of [rule.source, rule.destination]) if (side?.kind === 'ipset') ipsets.add(side.text)
+    if (rule.priority !== 0) {
+      (rule.priority < 0 ? before : after)!.push(...one.records, ...one.decisions)
+      continue
+    }
+    records!.push(...one.records)
+    for (const decision of one.decisions) (accepts(decision) ? accepting : denials)!.push(decision)
+  }
+  return {
+    before: before!, records: records!, denials: denials!, accepts: accepting!, after: after!, ipsets,
+    marks: ranked.flatMap(({ marks }) => marks),
+    forwardEffects: ranked.flatMap(({ forwardEffects }) => forwardEffects),
+    services: items.flatMap(({ rule, origin }) => (rule.element?.kind === 'service' && rule.action?.kind === 'accept' ? [{ name: rule.element.name, origin }] : [])),
+    translations: items.flatMap(({ translation }) => translation ?? []),
+    unenforced: items.flatMap(({ unenforced, origin }) => (unenforced === null ? [] : [{ element: unenforced, origin }])),
+  }
+}
+
 /** Reads one zone or policy; lives as long as that takes. */
 export class RuleReader {
   readonly problems = new Problems()
@@ -33,11 +87,10 @@ export class RuleReader {
   readonly warnings = new Problems()
   /** Sets that rules ask, by name. */
   readonly ipsets = new Set<string>()
-  readonly rich: readonly Rich[]
   private readonly nat: readonly NatItem[]
   /** Items that were read before and did not change. */
   readonly memory: ItemMemory
-  private ranked: readonly Rich[] | null = null
+  private readonly rich: RichRules
 
   constructor(
     private readonly kind: 'zone' | 'policy', private readonly name: string, private readonly entry: Entry<Elements>, readonly lookup: Lookup,
@@ -46,6 +99,7 @@ export class RuleReader {
   ) {
     this.memory = new ItemMemory(`${kind} ${name}`, entry, lookup, [this.problems, this.unenforced, this.warnings])
     this.rich = this.readRich()
+    for (const ipset of this.rich.ipsets) this.ipsets.add(ipset)
     this.nat = this.readNat()
   }
 
@@ -54,25 +108,20 @@ export class RuleReader {
    * `icmpVerdict` is what the types in icmp-blocks meet.
    */
   rules(icmpVerdict: Verdict = rejectProhibited): readonly Rule[] {
-    const ranked = this.byPriority()
-    const before = ranked.filter(({ rule }) => rule.priority < 0)
-    const zero = ranked.filter(({ rule }) => rule.priority === 0)
-    const middle = zero.flatMap((one) => this.decide(one))
-    const after = ranked.filter(({ rule }) => rule.priority > 0)
-    const accepts = (rule: Rule): boolean => rule.verdict.kind === 'accept'
+    const { rich } = this
     const icmp = this.icmpNamed(icmpVerdict)
     return [
-      ...before.flatMap((one) => [...this.records(one), ...this.decide(one)]),
-      ...zero.flatMap((one) => this.records(one)),
+      ...rich.before,
+      ...rich.records,
       ...icmp.filter((rule) => !accepts(rule)),
-      ...middle.filter((rule) => !accepts(rule)),
+      ...rich.denials,
       ...this.services(),
       ...this.ports('ports', 'port'),
       ...this.protocols(),
       ...this.ports('sourcePorts', 'source-port'),
       ...icmp.filter(accepts),
-      ...middle.filter(accepts),
-      ...after.flatMap((one) => [...this.records(one), ...this.decide(one)]),
+      ...rich.accepts,
+      ...rich.after,
     ]
   }
 
@@ -83,16 +132,12 @@ export class RuleReader {
 
   /** Rich marks in the order of their priorities; for packets wherever they go. */
   marks(): readonly Rule[] {
-    return this.byPriority().flatMap((one) => this.effects('marks', one, richMarks))
+    return this.rich.marks
   }
 
   /** What rich rules do to packets that are forwarded. */
   forwardEffects(): readonly Rule[] {
-    return this.byPriority().flatMap((one) => this.effects('forward effects', one, richForwardEffects))
-  }
-
-  private byPriority(): readonly Rich[] {
-    return this.ranked ??= [...this.rich].sort((one, other) => one.rule.priority - other.rule.priority)
+    return this.rich.forwardEffects
   }
 
   origin(key: string, item: string, what: string): Origin {
@@ -122,24 +167,22 @@ export class RuleReader {
   }
 
   reportUnenforced(): void {
-    for (const { rule, origin } of this.rich) {
-      const element = unenforcedElement(rule)
-      if (element !== null) this.unenforced.notEnforced(`${element} in a rich rule`, origin)
-    }
+    for (const { element, origin } of this.rich.unenforced) this.unenforced.notEnforced(`${element} in a rich rule`, origin)
   }
 
   private services(): readonly Rule[] {
-    return this.entry.value.services.flatMap((name) => {
+    const read = this.memory.each('services', this.entry.value.services, (name) => `services=${name}`, (name) => {
       const origin = this.origin('services', name, 'service')
       const matches = this.problems.attempt(origin, () => serviceMatches(name, this.lookup)) ?? []
       return matches.map(({ id, match }): Rule => ({ id: this.id('services', name, id), match, verdict: { kind: 'accept' }, origin }))
     })
+    return this.memory.of('services', [read], () => read.flat())
   }
 
   /** Helpers of the services that are let in, by the ports on which they listen in on connections. */
   helpers(): readonly Rule[] {
     const named = this.entry.value.services.map((name) => ({ name, origin: this.origin('services', name, 'service') }))
-    const rich = this.rich.flatMap(({ rule, origin }) => (rule.element?.kind === 'service' && rule.action?.kind === 'accept' ? [{ name: rule.element.name, origin }] : []))
+    const rich = this.rich.services
     const rules = [...named, ...rich].flatMap(({ name, origin }) => {
       // an unknown name is a problem already
       const found = new Problems().attempt(origin, () => helperMatches(name, this.lookup)) ?? []
@@ -154,12 +197,14 @@ export class RuleReader {
 
   private ports(key: 'ports' | 'sourcePorts', kind: 'port' | 'source-port'): readonly Rule[] {
     const yaml = key === 'ports' ? 'ports' : 'source-ports'
-    const item = ({ port, protocol }: PortSpec): string => `${port}/${protocol}`
-    return this.entry.value[key].flatMap((spec) => this.memory.once(key, spec, () => `${key}=${item(spec)}`, (): readonly Rule[] => {
-      const origin = this.origin(key, item(spec), kind === 'port' ? 'port' : 'source port')
+    const textOf = ({ port, protocol }: PortSpec): string => `${port}/${protocol}`
+    const read = this.memory.each(key, this.entry.value[key], (spec) => `${key}=${textOf(spec)}`, (spec): Rule | null => {
+      const item = textOf(spec)
+      const origin = this.origin(key, item, kind === 'port' ? 'port' : 'source port')
       const protocol = this.problems.attempt(origin, () => portMatch(kind, spec))
-      return protocol === null ? [] : [{ id: this.id(yaml, item(spec), ''), match: { protocol }, verdict: { kind: 'accept' }, origin }]
-    }))
+      return protocol === null ? null : { id: this.id(yaml, item, ''), match: { protocol }, verdict: { kind: 'accept' }, origin }
+    })
+    return this.memory.of(key, [read], () => read.filter((rule) => rule !== null))
   }
 
   private protocols(): readonly Rule[] {
@@ -193,34 +238,30 @@ export class RuleReader {
       const origin = this.origin('forwardPorts', item, 'forward-port')
       items.push(this.problems.attempt(origin, () => plainForwardPort(this.id('forward-ports', item, ''), forward, origin)))
     }
-    for (const { text, rule, origin } of this.rich) {
-      items.push(this.problems.attempt(origin, () => richTranslation(this.id('rich-rules', text, ''), rule, origin, this.lookup)))
-    }
-    return items.filter((item) => item !== null)
+    return [...items.filter((item) => item !== null), ...this.rich.translations]
   }
 
-  private readRich(): readonly Rich[] {
-    return this.entry.value.richRules.flatMap((text) => this.memory.once('rich', text, () => `richRules=${text}`, (): readonly Rich[] => {
+  private readRich(): RichRules {
+    const read = this.memory.each('rich', this.entry.value.richRules, (text) => `richRules=${text}`, (text): RichItem | null => {
       const origin = this.origin('richRules', text, 'rich rule')
       const rule = this.problems.attempt(origin, () => parseRichRule(text))
-      return rule === null ? [] : [{ text, rule, origin }]
-    }))
-  }
-
-  private decide({ text, rule, origin }: Rich): readonly Rule[] {
-    for (const side of [rule.source, rule.destination]) if (side?.kind === 'ipset') this.ipsets.add(side.text)
-    return this.memory.once('decisions', text, () => `richRules=${text}`, () => {
-      const decisions = this.problems.attempt(origin, () => richDecisions(rule, this.lookup)) ?? []
-      return decisions.map(({ id, ...decision }): Rule => ({ id: this.id('rich-rules', text, id), ...decision, origin }))
+      return rule === null ? null : this.readRichRule({ text, rule, origin })
     })
+    return this.memory.of('rich', [read], () => sortRich(read.filter((item) => item !== null)))
   }
 
-  private records(one: Rich): readonly Rule[] {
-    return this.effects('records', one, richRecords)
-  }
-
-  private effects(what: string, one: Rich, read: typeof richRecords): readonly Rule[] {
-    return this.memory.once(what, one.text, () => `richRules=${one.text}`, () => this.readEffects(one, read))
+  private readRichRule(one: Rich): RichItem {
+    const { text, rule, origin } = one
+    const decisions = this.problems.attempt(origin, () => richDecisions(rule, this.lookup)) ?? []
+    return {
+      ...one,
+      decisions: decisions.map(({ id, ...decision }): Rule => ({ id: this.id('rich-rules', text, id), ...decision, origin })),
+      records: this.readEffects(one, richRecords),
+      marks: this.readEffects(one, richMarks),
+      forwardEffects: this.readEffects(one, richForwardEffects),
+      translation: this.problems.attempt(origin, () => richTranslation(this.id('rich-rules', text, ''), rule, origin, this.lookup)),
+      unenforced: unenforcedElement(rule),
+    }
   }
 
   private readEffects({ text, rule, origin }: Rich, read: typeof richRecords): readonly Rule[] {

@@ -104,36 +104,24 @@ class ZoneResolver {
 
   private interfaces(): readonly InterfaceMatch[] {
     const { memory, problems } = this.reader
-    return memory.once('interfaces', this.settings.interfaces, null, () => this.settings.interfaces.flatMap((text) => {
+    const read = memory.each('interfaces', this.settings.interfaces, (text) => `interfaces=${text}`, (text): InterfaceMatch | null => {
       const origin = this.reader.origin('interfaces', text, 'interface')
       const parsed = problems.attempt(origin, () => parseInterfaceName(text))
-      return parsed === null ? [] : [{ ...parsed, origin }]
-    }))
-  }
-
-  /** Two spellings of one address are one source. */
-  private sources(): readonly SourceMatch[] {
-    const { memory, ipsets } = this.reader
-    const found = memory.once('source list', this.settings.sources, null, () => {
-      const seen = new Set<string>()
-      return this.settings.sources.flatMap((text) => {
-        const source = this.readSource(text)
-        if (source === null || seen.has(sourceKey(source.match))) return []
-        seen.add(sourceKey(source.match))
-        return [source]
-      })
+      return parsed === null ? null : { ...parsed, origin }
     })
-    for (const { match } of found) if (match.kind === 'ipset') ipsets.add(match.name)
-    return found
+    return memory.of('interfaces', [read], () => read.filter((match) => match !== null))
   }
 
-  private readSource(text: string): SourceMatch | null {
-    const { memory, problems } = this.reader
-    return memory.once('sources', text, () => `sources=${text}`, () => {
+  private sources(): readonly SourceMatch[] {
+    const { memory, problems, ipsets } = this.reader
+    const read = memory.each('sources', this.settings.sources, (text) => `sources=${text}`, (text): SourceMatch | null => {
       const origin = this.reader.origin('sources', text, 'source')
       const match = problems.attempt(origin, () => this.source(text))
       return match === null ? null : { match, origin }
     })
+    const sources = memory.of('sources', [read], () => eachOnce(read.filter((source) => source !== null)))
+    for (const { match } of sources) if (match.kind === 'ipset') ipsets.add(match.name)
+    return sources
   }
 
   private source(text: string): AddressMatch {
@@ -146,6 +134,15 @@ class ZoneResolver {
       case 'ipset': return { kind: 'ipset', name: lookup.sourceSet(source.name).name, invert: false }
     }
   }
+}
+
+/** Two spellings of one address are one source. */
+function eachOnce(sources: readonly SourceMatch[]): readonly SourceMatch[] {
+  const seen = new Set<string>()
+  return sources.filter(({ match }) => {
+    const key = sourceKey(match)
+    return !seen.has(key) && seen.add(key)
+  })
 }
 
 /** Equal keys are the same source, however it was written. */

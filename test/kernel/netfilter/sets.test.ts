@@ -1,7 +1,7 @@
 // Sets by netlink: what the kernel then holds is what the tool ipset would have made of the same words.
 import t from 'tap'
 import { formatSet } from '../../../src/compile/netfilter/ipset.ts'
-import { prefixSet, portSet, listSet } from '../../../src/compile/sets.ts'
+import { elementSet, prefixSet, portSet, listSet } from '../../../src/compile/sets.ts'
 import type { PlanSet } from '../../../src/compile/plan.ts'
 import { createExec, execOk } from '../../../src/kernel/exec.ts'
 import { KernelSets } from '../../../src/kernel/netfilter/kernel-sets.ts'
@@ -12,6 +12,7 @@ import { whyNoPrivateHost } from '../../support/private-host.ts'
 import { packList } from '../../support/random-settings.ts'
 
 const prefixes = (...texts: readonly string[]): ReturnType<typeof parse>[] => texts.map(parse)
+const all = (): string => 'somebody'
 const parse = (text: string) => parsePrefix(text)!
 
 function user(type: string, family: 'ipv4' | 'ipv6' | null, entries: readonly string[], options: Readonly<Record<string, string>> = {}): PlanSet {
@@ -25,6 +26,10 @@ const sets: readonly PlanSet[] = [
   portSet('x', [{ first: 22, last: 22, rule: 'a' }, { first: 6000, last: 6010, rule: 'b' }, { first: 65535, last: 65535, rule: 'c' }, { first: 0, last: 0, rule: 'd' }]),
   listSet(packList('x', prefixes('0.0.0.0/0', '192.0.2.0/25', '203.0.113.9', '::/0', '2001:db8:1::/48', '2001:db8::1')), 'ipv4'),
   listSet(packList('x', prefixes('0.0.0.0/0', '192.0.2.0/25', '203.0.113.9', '::/0', '2001:db8:1::/48', '2001:db8::1')), 'ipv6'),
+  elementSet('x', 'prefix', 'ipv4', new Map([['192.0.2.0/24', 'a'], ['192.0.2.1', 'b']])),
+  elementSet('x', 'prefix-port', 'ipv4', new Map([['192.0.2.0/24,tcp:80', 'a'], ['192.0.2.1,udp:53', 'b'], ['192.0.2.1,sctp:5', 'b']])),
+  elementSet('x', 'prefix', 'ipv6', new Map([['2001:db8::/32', 'a'], ['::1', 'b']])),
+  elementSet('x', 'prefix-port', 'ipv6', new Map([['2001:db8::/32,tcp:80', 'a'], ['::1,udp:53', 'b']])),
   user('hash:ip', 'ipv4', ['192.0.2.1', '192.0.2.8/29', '198.51.100.1-198.51.100.5'], { maxelem: '1000', timeout: '600' }),
   user('hash:ip', 'ipv6', ['2001:db8::1', '::1']),
   user('hash:net', 'ipv4', ['192.0.2.0/24', '198.51.100.1', '203.0.113.0-203.0.113.63'], { hashsize: '64' }),
@@ -85,12 +90,16 @@ t.test('sets by netlink', { skip: whyNoPrivateHost() ?? false }, async (t) => {
 
   t.test('keep their counters until an element is added anew', async (t) => {
     await ipset('add', 'wire-3', '80', 'packets', '7', 'bytes', '1844674407370955161')
-    t.same((await kernel.portCounts('wire-3')).get(80), { packets: 7n, bytes: 1844674407370955161n })
+    t.same((await kernel.counts('wire-3', all)).get('80'), { packets: 7n, bytes: 1844674407370955161n })
     await kernel.edit([{ name: 'wire-3', set: sets[3]!, command: 'add', entries: ['80'] }])
-    t.equal((await kernel.portCounts('wire-3')).get(80)?.packets, 7n)
+    t.equal((await kernel.counts('wire-3', all)).get('80')?.packets, 7n)
     await kernel.edit([{ name: 'wire-3', set: sets[3]!, command: 'add', entries: ['79-81'], reset: true }])
-    t.same((await kernel.portCounts('wire-3')).get(80), { packets: 0n, bytes: 0n })
-    t.equal((await kernel.portCounts('none')).size, 0)
+    t.same((await kernel.counts('wire-3', all)).get('80'), { packets: 0n, bytes: 0n })
+    t.equal((await kernel.counts('none', all)).size, 0)
+    for (const [index, set] of sets.entries()) {
+      if (set.owners === undefined) continue
+      t.same([...(await kernel.counts(`wire-${index}`, all)).keys()].sort(), [...set.owners.keys()].sort(), 'elements are read as they were written')
+    }
   })
 
   t.test('say what they refuse', async (t) => {
