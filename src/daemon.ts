@@ -518,6 +518,8 @@ export class Daemon implements FirewallService {
     const mistakes = this.judge(loaded)
     if (mistakes !== null) {
       this.noteMistakes(mistakes, 'reload refused: the configuration is broken and the old one stays in force')
+      // a file that cannot be read is nothing yet; one that can, and cannot be enforced, is what is configured now
+      if (loaded.settings !== null) this.phase = 'FAILED'
       throw mistakes.first
     }
     if (loaded.settings === null) throw new Error('no settings and no diagnostic')
@@ -529,6 +531,7 @@ export class Daemon implements FirewallService {
       return await this.enforce(runtime, [])
     } catch (error) {
       this.problem = { diagnostics: [(error as Error).message] }
+      this.phase = 'FAILED'
       this.log.error({ error }, 'reload failed; the old configuration stays in force')
       throw error
     }

@@ -175,17 +175,23 @@ function invert({ ipv, args, undo }: Step): Step {
   return { ipv, args: undo ?? [], undo: args, removes: true }
 }
 
-function isBuiltin({ ipv, table, chain }: DirectChain): boolean {
-  return builtinChains[ipv][table]?.includes(chain) === true
+/** The kernel's chain a rule is for, named so or by its NAME_direct, which clients of firewalld know; null = another chain. */
+function hookOf({ ipv, table, chain }: DirectChain): string | null {
+  return builtinChains[ipv][table]?.find((name) => chain === name || chain === `${name}_direct`) ?? null
 }
 
 /** The chain a rule really stands in. */
 function homeOf(rule: DirectChain): string {
-  return isBuiltin(rule) ? `${rule.chain}_direct` : rule.chain
+  const hook = hookOf(rule)
+  return hook === null ? rule.chain : `${hook}_direct`
 }
 
+/** The kernel's chains that rules are for, each once. */
 function hooksOf(rules: readonly DirectRule[]): ReadonlyMap<string, DirectChain> {
-  return new Map(rules.filter(isBuiltin).map((rule) => [JSON.stringify([rule.ipv, rule.table, rule.chain]), rule]))
+  return new Map(rules.flatMap(({ ipv, table, chain }) => {
+    const hook = hookOf({ ipv, table, chain })
+    return hook === null ? [] : [[JSON.stringify([ipv, table, hook]), { ipv, table, chain: hook }] as const]
+  }))
 }
 
 function hookSteps(of: DirectChain): readonly Step[] {
@@ -216,7 +222,7 @@ function removal(rule: DirectRule, staying: readonly DirectRule[]): Step {
 }
 
 function placeOf(rule: DirectRule, standing: readonly DirectRule[]): number {
-  const before = standing.filter((one) => one.ipv === rule.ipv && one.table === rule.table && one.chain === rule.chain && one.priority <= rule.priority)
+  const before = standing.filter((one) => one.ipv === rule.ipv && one.table === rule.table && homeOf(one) === homeOf(rule) && one.priority <= rule.priority)
   return before.length + 1
 }
 

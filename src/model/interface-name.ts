@@ -4,11 +4,11 @@ import { DerpanetError, printable } from '../errors.ts'
 /** The kernel's IFNAMSIZ less the final zero. firewalld takes 16, which no interface can have. */
 const maxChars = 15
 
-/** Throws INVALID_INTERFACE: empty, longer than 15 (the `+` apart), or with a blank, `/`, `!`, `*`, quotes or non-ASCII. */
+/** Throws INVALID_INTERFACE: empty, longer than 15 (the `+` apart), or with a blank, `/`, `!`, `*`, quotes or non-ASCII. A `+` elsewhere is itself. */
 export function checkInterfaceName(name: string): void {
   if (name === '') throw new DerpanetError('INVALID_INTERFACE')
   const bare = name.endsWith('+') ? name.slice(0, -1) : name
-  const fits = bare.length <= maxChars && /^[\x21-\x7e]*$/.test(bare) && !/[/!*+"'\\]/.test(bare)
+  const fits = bare.length <= maxChars && /^[\x21-\x7e]*$/.test(bare) && !/[/!*"'\\]/.test(bare)
   if (!fits || bare === '.' || bare === '..') throw new DerpanetError('INVALID_INTERFACE', printable(name))
 }
 

@@ -1,5 +1,6 @@
 // What a policy may be as a whole: which zones go together, and what only makes sense on the way somewhere.
 import { DerpanetError } from '../errors.ts'
+import { parseRichRule } from './rich/index.ts'
 import type { PolicySettings } from './settings.ts'
 
 /** Not zones but words for "every zone" and "this host itself". */
@@ -36,6 +37,11 @@ export function policyMistakes(policy: PolicySettings): PolicyMistake[] {
       item: `${forward.port}/${forward.protocol}:${forward.toPort}`,
       error: new DerpanetError('INVALID_FORWARD', 'to-addr is needed, unless egress-zones is HOST'),
     })
+  }
+  for (const rule of policy.richRules) {
+    const { element } = parseRichRule(rule)
+    if (element?.kind !== 'forward-port' || element.toAddr !== '' || policy.egressZones.includes('HOST')) continue
+    mistakes.push({ key: 'richRules', item: rule, error: new DerpanetError('INVALID_FORWARD', 'to-addr is needed, unless egress-zones is HOST') })
   }
   return mistakes
 }

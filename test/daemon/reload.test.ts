@@ -48,7 +48,7 @@ t.test('a reload that the kernel refuses keeps the old generation', async (t) =>
   world.write('zones/public.yaml', 'ports: [9090/tcp]\n')
   world.kernel.failures = ['no memory']
   await t.rejects(world.daemon.reload(caller), { code: 'COMMAND_FAILED' })
-  t.match(await world.daemon.status(), { state: 'RUNNING', generation: 1, problem: { diagnostics: [/no memory/] } })
+  t.match(await world.daemon.status(), { state: 'FAILED', generation: 1, problem: { diagnostics: [/no memory/] } })
   t.strictSame(portsOf(world.daemon), ['8080'])
   await world.daemon.reload(caller)
   t.match(await world.daemon.status(), { generation: 2, problem: null })

@@ -97,6 +97,20 @@ for (const variant of variants) {
   })
 }
 
+t.test('a rule for INPUT and one for INPUT_direct stand in one chain, which goes with the last of them', (t) => {
+  for (const ipv of ['ipv4', 'ipv6', 'eb'] as const) {
+    const both = { ...emptyDirect, rules: [rule(ipv, 'INPUT', 1, '-j DROP'), rule(ipv, 'INPUT_direct', 2, '-j ACCEPT')] }
+    const left = { ...emptyDirect, rules: both.rules.slice(1) }
+    const words = (from: DirectSettings, to: DirectSettings): readonly string[] => stepsBetween(from, to).map(({ args }) => args.join(' '))
+    const made = words(emptyDirect, both)
+    t.equal(made.filter((line) => line.includes('-N INPUT_direct')).length, 1, `${ipv}: the chain is made once`)
+    t.strictSame(made.slice(-2), ['-t filter -I INPUT_direct 1 -j DROP', '-t filter -I INPUT_direct 2 -j ACCEPT'])
+    t.strictSame(words(both, left), ['-t filter -D INPUT_direct -j DROP'], 'the chain stays for the other')
+    t.match(words(left, emptyDirect).at(-1), /-X INPUT_direct$/)
+  }
+  t.end()
+})
+
 t.test('no string of a client reaches a tool as a command, an option that loads or names files, or a second line', (t) => {
   const seed = seedOfRun()
   t.comment(`DERPANET_SEED=${seed}`)

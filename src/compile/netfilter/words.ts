@@ -7,8 +7,9 @@ const maxInterfaceName = 15
 
 /** Throws INVALID_INTERFACE for what the kernel or iptables would read differently than it is written. */
 export function interfaceWord(name: string, wildcard: boolean): string {
-  const ok = /^[A-Za-z0-9_.@#~=%,^&(){}<>?[\]|][A-Za-z0-9_.@#~=%,^&(){}<>?[\]|:-]*$/.test(name) || (wildcard && name === '')
-  if (!ok || name.length > maxInterfaceName - (wildcard ? 1 : 0)) throw new DerpanetError('INVALID_INTERFACE', printable(name))
+  const ok = /^[A-Za-z0-9_.@#~=%,^&(){}<>?[\]|][A-Za-z0-9_.@#~=%,^&(){}<>?[\]|:+-]*$/.test(name) || (wildcard && name === '')
+  // a + at the end means every ending
+  if (!ok || (!wildcard && name.endsWith('+')) || name.length > maxInterfaceName - (wildcard ? 1 : 0)) throw new DerpanetError('INVALID_INTERFACE', printable(name))
   return wildcard ? `${name}+` : name
 }
 

@@ -9,7 +9,7 @@ import { hasErrors } from '../diagnostic.ts'
 import type { Parsed } from '../parse.ts'
 import { checkWhole, xmlKinds } from './kinds.ts'
 import type { XmlKind } from './kinds.ts'
-import { attributeMistake, strayParts } from './rich-xml.ts'
+import { attributeMistake, partAttributes, strayParts } from './rich-xml.ts'
 import type { Reading } from './rows.ts'
 import { readXml, xmlLimits } from './xml-reader.ts'
 import type { XmlElement } from './xml-reader.ts'
@@ -66,6 +66,8 @@ function readChild<S>(reading: Reading, table: XmlKind<S>, element: XmlElement):
   if (row === undefined) {
     const hasRules = table.elements.some((candidate) => candidate.name === 'rule')
     if (hasRules && strayParts.has(element.name)) {
+      const wrong = attributeMistake(element, partAttributes[element.name]!)
+      if (wrong !== null) return reading.report(wrong.severity, wrong.code, wrong.position, wrong.text)
       return reading.report('warning', 'INVALID_RULE', element.position, `Invalid rule: ${element.name} outside of rule`)
     }
     return reading.report('error', 'PARSE_ERROR', element.position, `Unexpected element ${printable(element.name)}`)

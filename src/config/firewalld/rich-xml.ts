@@ -17,7 +17,7 @@ interface Attributes {
 const takes = (required: readonly string[] = [], optional: readonly string[] = []): Attributes => ({ required, optional })
 
 /** Everything that may stand inside a rule. */
-const partAttributes: Readonly<Record<string, Attributes>> = {
+export const partAttributes: Readonly<Record<string, Attributes>> = {
   source: takes([], ['address', 'mac', 'ipset', 'invert', 'family']),
   destination: takes([], ['address', 'ipset', 'invert', 'family']),
   service: takes(['name']),

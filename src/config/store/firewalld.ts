@@ -9,6 +9,7 @@ import type { KindSettings } from '../../settings/kinds.ts'
 import { kinds, mainKind } from '../../settings/kinds.ts'
 import { listNested, openTree } from '../files.ts'
 import { formatXmlFile, parseXml } from '../firewalld/codec.ts'
+import { xmlKinds } from '../firewalld/kinds.ts'
 import { numbersOf } from '../firewalld/icmp-numbers.ts'
 import { decodeConf, formatConf, mainOfConf, parseConf, replaceConfValue } from '../firewalld/conf.ts'
 import { formatDirectXml, formatLockdownXml, parseDirectXml, parseLockdownXml } from '../firewalld/direct-xml.ts'
@@ -45,7 +46,8 @@ export function createFirewalldStore(paths: FirewalldPaths, face: Face): Permane
     withConfKey: (main, key, value) => mainOfConf(new Map([...storedValues(main), [key, value]]), face, main),
     resetToDefaults: () => resetTree(paths, face),
   }
-  return createStore(format, face, readerOf(paths.system, decodeConf))
+  // a set of half a million addresses is one file
+  return createStore(format, face, readerOf(paths.system, decodeConf, xmlKinds.ipset.maxChars))
 }
 
 /** The value that comes back from a file: line breaks are blanks, ports that overlap are one, numbers follow from the name. */

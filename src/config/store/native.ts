@@ -76,13 +76,13 @@ async function loadNative(paths: ConfigPaths, previous: Permanent | undefined, o
 }
 
 /** The text of a file by the rules of configuration files; null when there is none. Throws COMMAND_FAILED. */
-export function readerOf(root: string, decode: (bytes: Uint8Array) => string = decodeUtf8): ReadOld {
+export function readerOf(root: string, decode: (bytes: Uint8Array) => string = decodeUtf8, maxBytes = maxFileBytes): ReadOld {
   return (path) => {
     const tree = openTree(root, false)
     if (tree === null) return null
-    const file = 'trouble' in tree ? tree : openFile(tree, path, maxFileBytes)
+    const file = 'trouble' in tree ? tree : openFile(tree, path, maxBytes)
     if (file === null) return null
-    const bytes = 'trouble' in file ? file : readAll(file, maxFileBytes)
+    const bytes = 'trouble' in file ? file : readAll(file, maxBytes)
     if ('trouble' in bytes) throw new DerpanetError('COMMAND_FAILED', `${printable(path)} ${bytes.trouble.text}`)
     return decode(bytes)
   }

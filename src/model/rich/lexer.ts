@@ -12,7 +12,8 @@ const maxChars = 4096
 
 /**
  * Words are separated by blanks; values may be bare or quoted with ' or ", a backslash outside single quotes takes the
- * next character as it is. Throws INVALID_RULE for open quotes, empty values, control characters and a second `=`.
+ * next character as it is. Throws INVALID_RULE for open quotes, empty values and a second `=`. Control characters are
+ * passed over.
  */
 export function tokens(text: string): readonly Token[] {
   if (text.length > maxChars) refuse('INVALID_RULE', `longer than ${maxChars} characters`)
@@ -38,7 +39,8 @@ function splitWords(text: string): readonly string[] {
       if (word !== null) words.push(word)
       word = null
     } else if (char < ' ' || char === '\u007f') {
-      refuse('INVALID_RULE', 'control character')
+      // as firewalld: what nobody can see is no part of the rule
+      continue
     } else if (quote === '' && (char === '"' || char === "'")) {
       quote = char
       word ??= ''

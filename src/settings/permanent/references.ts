@@ -31,7 +31,16 @@ function checkFilter(settings: Settings, who: string, { services, icmpBlocks, ri
     if (!settings.icmptypes.has(type)) throw new DerpanetError('INVALID_ICMPTYPE', `${who}: '${printable(type)}' not among existing ICMP types`)
   }
   const lookup = new Lookup(settings)
-  for (const rule of richRules) richDecisions(parseRichRule(rule), lookup)
+  for (const rule of richRules) checkNames(rule, lookup)
+}
+
+/** Names must exist; what could never be built (two destinations) is a file's right, and a reload's mistake, as in firewalld. */
+function checkNames(rule: string, lookup: Lookup): void {
+  try {
+    richDecisions(parseRichRule(rule), lookup)
+  } catch (error) {
+    if (!(error instanceof DerpanetError) || error.code !== 'INVALID_RULE') throw error
+  }
 }
 
 /** Zones FOLDER/NAME are parts of one zone and may share what belongs to it. */
