@@ -3,16 +3,17 @@ import { parsePrefix } from '../../src/model/addr.ts'
 import type { Firewall } from '../../src/model/firewall.ts'
 import { resolve } from '../../src/model/resolve.ts'
 import {
-  defaultMain, emptyIcmpType, emptyIpSet, emptyService, emptyZone,
-  type IpSetSettings, type MainSettings, type PortSpec, type Runtime, type ServiceSettings, type ZoneSettings,
+  defaultMain, emptyIcmpType, emptyIpSet, emptyPolicy, emptyService, emptyZone,
+  type IpSetSettings, type MainSettings, type PolicySettings, type PortSpec, type Runtime, type ServiceSettings, type ZoneSettings,
 } from '../../src/model/settings.ts'
 import { entry, packList } from './random-settings.ts'
 
 /** Ports as `22/tcp`. */
-type Words<T> = { readonly [K in keyof T]?: T[K] extends readonly PortSpec[] ? readonly string[] : T[K] }
+type Words<T> = { readonly [K in keyof T]?: K extends 'forwardPorts' ? T[K] : T[K] extends readonly PortSpec[] ? readonly string[] : T[K] }
 
 export interface ConfigurationWords {
   readonly zones: Readonly<Record<string, Words<ZoneSettings>>>
+  readonly policies?: Readonly<Record<string, Words<PolicySettings>>>
   readonly services?: Readonly<Record<string, Words<ServiceSettings>>>
   readonly ipsets?: Readonly<Record<string, Partial<IpSetSettings>>>
   /** Prefixes by list name. */
@@ -27,7 +28,7 @@ const icmptypes = {
 } as const
 
 /** The default zone is `public` unless said; it exists even if `zones` does not name it. */
-export function runtimeOf({ zones, services = {}, ipsets = {}, lists = {}, main = {}, panic = false }: ConfigurationWords): Runtime {
+export function runtimeOf({ zones, policies = {}, services = {}, ipsets = {}, lists = {}, main = {}, panic = false }: ConfigurationWords): Runtime {
   const table = <T>(folder: string, from: Readonly<Record<string, T>>): ReadonlyMap<string, ReturnType<typeof entry<T>>> =>
     new Map(Object.entries(from).map(([name, value]) => [name, entry(`${folder}/${name}`, value)]))
   const filled = <T>(empty: T, from: Readonly<Record<string, Words<T>>>): Record<string, T> =>
@@ -42,7 +43,7 @@ export function runtimeOf({ zones, services = {}, ipsets = {}, lists = {}, main 
     settings: {
       main: entry('derpanet', { ...defaultMain, ...spelled(main) } as MainSettings),
       zones: table('zones', filled(emptyZone, { public: {}, ...zones })),
-      policies: new Map(),
+      policies: table('policies', filled(emptyPolicy, policies)),
       services: table('services', filled(emptyService, services)),
       ipsets: table('ipsets', filled(emptyIpSet, ipsets)),
       icmptypes: table('icmptypes', icmptypes),
