@@ -5,6 +5,7 @@ import { readFile, writeFile, mkdir } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import dbus from 'dbus-next'
 import { daemonCommands, firewalldBus, installConfiguration, startDaemon, writeConfiguration, type DaemonKind } from '../support/daemon.ts'
+import { benchUnderLoad } from './reload-under-load.ts'
 import { createPrivateHost, eventually, runCommand, whyNoPrivateHost, type PrivateHost, type Running } from '../support/private-host.ts'
 
 const { values: options } = parseArgs({ options: { json: { type: 'boolean' }, runs: { type: 'string', default: '9' }, only: { type: 'string' }, quick: { type: 'boolean' } } })
@@ -203,7 +204,10 @@ async function main(): Promise<void> {
   const version = (await runCommand(['dpkg-query', '-W', '-f', '${Version}', 'firewalld'])).stdout.trim()
   if (options.json !== true) console.log(`derpanetd beside firewalld ${version}, node ${process.version}, ${(await runCommand(['uname', '-r'])).stdout.trim()}\n`)
   const good = options.json === true || print(rows)
-  process.exitCode = good ? 0 : 1
+  if (options.json !== true) console.log('')
+  const [reloads, kills] = options.quick === true ? [20, 2] : [200, 20]
+  const holds = await benchUnderLoad(kinds, reloads, kills, options.json === true)
+  process.exitCode = good && holds ? 0 : 1
 }
 
 await main()

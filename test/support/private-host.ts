@@ -4,7 +4,7 @@
 // when stop() returns or this process dies, however it dies.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { createInterface } from 'node:readline'
-import { createWriteStream } from 'node:fs'
+import { createWriteStream, readFileSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
@@ -38,7 +38,7 @@ export interface Running {
   readonly child: ChildProcess
   /** What it has written so far, both streams. */
   output(): string
-  /** To the program itself, and nothing more. */
+  /** To the program itself, and nothing more; when it has ended, to nobody. */
   signal(signal: NodeJS.Signals): Promise<void>
   /** TERM, and KILL after `graceMs` (default 5,000). Resolves when it is gone; gives the exit status (128+n for a signal). */
   stop(signal?: NodeJS.Signals, graceMs?: number): Promise<number>
@@ -205,7 +205,10 @@ function startCommand(argv: readonly string[], options: { readonly env?: Readonl
     child,
     output: () => output,
     exited,
-    signal: (signal) => signalInside(child, signal),
+    async signal(signal) {
+      // once it is gone its number may be somebody else's
+      if (child.exitCode === null && child.signalCode === null) await signalInside(child, signal)
+    },
     async stop(signal = 'SIGTERM', graceMs = 5000) {
       if (child.exitCode === null && child.signalCode === null) {
         await signalInside(child, signal)
@@ -224,9 +227,9 @@ function startCommand(argv: readonly string[], options: { readonly env?: Readonl
  */
 async function signalInside(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   if (child.pid === undefined) return
-  const { readFile } = await import('node:fs/promises')
-  const children = await readFile(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').catch(() => '')
-  const name = await readFile(`/proc/${child.pid}/comm`, 'utf8').catch(() => '')
+  // without a pause between looking and signalling: a number that is free again is soon somebody else's
+  const children = readOrEmpty(`/proc/${child.pid}/task/${child.pid}/children`)
+  const name = readOrEmpty(`/proc/${child.pid}/comm`)
   const inner = name.trim() === 'nsenter' ? children.trim().split(' ').filter((pid) => pid !== '').map(Number) : []
   for (const pid of inner.length > 0 ? inner : [child.pid]) {
     try {
@@ -237,6 +240,14 @@ async function signalInside(child: ChildProcess, signal: NodeJS.Signals): Promis
   }
   // nsenter stops with a program that was stopped, and would not see its end
   if (inner.length > 0 && signal === 'SIGKILL') child.kill('SIGCONT')
+}
+
+function readOrEmpty(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return '' // it is gone
+  }
 }
 
 function signalNumber(signal: NodeJS.Signals | null): number {

@@ -1,0 +1,102 @@
+// What XDP costs traffic that is accepted: bytes and round trips a second over one TCP connection into the host, with XDP off,
+// generic and native, without and with 20,000 rules of somebody else; in packets of up to 64 KiB, as virtual devices hand them
+// over, and in frames of 1,500 bytes, as a network card does. Taken in turns, medians. Run as root:
+// node --import=tsx test/bench/accepted.ts [--rounds 9] [--seconds 1] [--json]
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { startDaemon, writeConfiguration } from '../support/daemon.ts'
+import { addresses, createPrivateHost, eventually, repository, type PrivateHost } from '../support/private-host.ts'
+
+const { values } = parseArgs({ options: { rounds: { type: 'string', default: '9' }, seconds: { type: 'string', default: '1' }, json: { type: 'boolean' } } })
+const modes = ['off', 'generic', 'native'] as const
+type Mode = (typeof modes)[number]
+const foreign = [0, 20_000] as const
+const frames = ['64 KiB', '1,500'] as const
+const port = '8000'
+/** Ahead of whatever else the machine does: both ends, and the kernel's work on their behalf. */
+const urgent = ['chrt', '--fifo', '50']
+
+interface Sample {
+  readonly mode: Mode
+  readonly rules: number
+  readonly frames: (typeof frames)[number]
+  readonly bytesPerSec: number
+  readonly turnsPerSec: number
+}
+
+/** As kube-proxy writes them: services, endpoints and marks, asked for new connections. */
+function kubeRules(count: number): string {
+  const services = Math.floor(count / 4)
+  const lines = ['*nat', ':KUBE-SERVICES - [0:0]']
+  for (let index = 0; index < services; index++) lines.push(`:KUBE-SVC-${index} - [0:0]`, `:KUBE-SEP-${index} - [0:0]`)
+  lines.push('-A PREROUTING -j KUBE-SERVICES', '-A OUTPUT -j KUBE-SERVICES')
+  for (let index = 0; index < services; index++) {
+    const service = `10.${96 + (index >> 16)}.${(index >> 8) & 255}.${index & 255}`
+    const pod = `10.244.${(index >> 8) & 255}.${index & 255}`
+    lines.push(`-A KUBE-SERVICES -d ${service}/32 -p tcp -m tcp --dport 80 -j KUBE-SVC-${index}`, `-A KUBE-SVC-${index} -j KUBE-SEP-${index}`,
+      `-A KUBE-SEP-${index} -s ${pod}/32 -j MARK --set-xmark 0x4000/0x4000`, `-A KUBE-SEP-${index} -p tcp -m tcp -j DNAT --to-destination ${pod}:8080`)
+  }
+  return [...lines, 'COMMIT', ''].join('\n')
+}
+
+async function attached(host: PrivateHost): Promise<Mode> {
+  const text = await host.firewall.ok(['ip', '-details', 'link', 'show', 'ext0'])
+  return / xdpgeneric/.test(text) ? 'generic' : / xdp /.test(text) ? 'native' : 'off'
+}
+
+function median(numbers: readonly number[]): number {
+  const sorted = [...numbers].sort((a, b) => a - b)
+  return sorted[Math.floor(sorted.length / 2)] ?? NaN
+}
+
+async function main(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'derpanet-accepted-'))
+  const load = join(folder, 'load')
+  execFileSync('gcc', ['-O2', '-o', load, join(repository, 'test/bench/load.c')])
+  const samples: Sample[] = []
+  const hosts: { readonly rules: number; readonly host: PrivateHost }[] = []
+  try {
+    for (const rules of foreign) {
+      const host = await createPrivateHost({ name: `accepted-${rules}`, boundSec: 1800 })
+      hosts.push({ rules, host })
+      await host.firewall.ok(['ethtool', '-K', 'ext0', 'gro', 'on'])
+      if (rules > 0) await host.firewall.ok(['iptables-restore', '--noflush'], { input: kubeRules(rules), timeoutMs: 120_000 })
+      await writeConfiguration(host, { 'zones/public.yaml': `ports: [${port}/tcp]\n`, 'derpanet.yaml': 'xdp: off\n' })
+      await startDaemon(host, { timeoutMs: 120_000 })
+      const sink = host.firewall.start([...urgent, load, 'sink', port])
+      await eventually('the sink is ready', 5000, () => sink.output().includes('ready'))
+    }
+    for (let round = 0; round < Number(values.rounds); round++) {
+      for (const mode of round % 2 === 0 ? modes : [...modes].reverse()) {
+        for (const { rules, host } of hosts) {
+          await writeConfiguration(host, { 'derpanet.yaml': `xdp: ${mode}\n` })
+          await host.firewall.ok(['busctl', '--system', 'call', 'org.fedoraproject.FirewallD1', '/org/fedoraproject/FirewallD1', 'org.fedoraproject.FirewallD1', 'reload'], { timeoutMs: 60_000 })
+          await eventually(`XDP is ${mode}`, 10_000, async () => (await attached(host)) === mode)
+          const run = async (what: string): Promise<number> => (JSON.parse(await host.outside.ok([...urgent, load, what, addresses.firewall.ext4, port, String(values.seconds)])) as { perSec: number }).perSec
+          for (const size of frames) {
+            // what merges frames stays on at the receiver in all modes: cards and their drivers do it too
+            await host.outside.ok(['ethtool', '-K', 'eth0', ...['tso', 'gso'].flatMap((feature) => [feature, size === '1,500' ? 'off' : 'on'])])
+            samples.push({ mode, rules, frames: size, bytesPerSec: await run('stream'), turnsPerSec: await run('turns') })
+          }
+        }
+      }
+    }
+  } finally {
+    for (const { host } of hosts) await host.stop()
+    rmSync(folder, { recursive: true, force: true })
+  }
+  if (values.json === true) return void console.log(JSON.stringify(samples))
+  console.log(`| frames | rules of others | XDP | Gbit/s (of off) | round trips a second (of off) |\n|---|---|---|---|---|`)
+  for (const [size, rules] of frames.flatMap((one) => foreign.map((count) => [one, count] as const))) {
+    const of = (mode: Mode, key: 'bytesPerSec' | 'turnsPerSec'): number => median(samples.filter((one) => one.mode === mode && one.rules === rules && one.frames === size).map((one) => one[key]))
+    for (const mode of modes) {
+      const share = (key: 'bytesPerSec' | 'turnsPerSec'): string => `${(100 * of(mode, key) / of('off', key)).toFixed(0)} %`
+      console.log(`| ${size} | ${rules} | ${mode} | ${(of(mode, 'bytesPerSec') * 8 / 1e9).toFixed(2)} (${share('bytesPerSec')}) | ${of(mode, 'turnsPerSec').toFixed(0)} (${share('turnsPerSec')}) |`)
+    }
+  }
+}
+
+await main()

@@ -1,0 +1,275 @@
+// Load for a firewall under test, and what came of it, as one line of JSON at the end.
+//   load server PORT FLOWPORT DENIED            accepts on PORT (and drops), echoes on FLOWPORT, counts what reaches DENIED (TCP, UDP)
+//   load client HOST PORT FLOWPORT DENIED PER_SEC FLOWS FLOOD_PER_SEC    until SIGTERM
+//   load sink PORT                              reads everything that comes, answers one byte for one byte to who sends one
+//   load stream HOST PORT SECONDS               bytes a second over one connection
+//   load turns HOST PORT SECONDS                round trips of one byte a second over one connection
+// A connection is delayed when it takes 900 ms or more: the first retransmission of a SYN comes after one second.
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MAX_FD = 65536, DELAYED_MS = 900, GIVE_UP_MS = 4000, LOST_MS = 3000, BEAT_MS = 100 };
+enum kind { NONE, NEW, FLOW, DENIED };
+
+static volatile sig_atomic_t ended;
+static void end(int number) { (void)number; ended = 1; }
+
+static int64_t now_us(void)
+{
+	struct timespec at;
+	clock_gettime(CLOCK_MONOTONIC, &at);
+	return (int64_t)at.tv_sec * 1000000 + at.tv_nsec / 1000;
+}
+
+static void die(const char *what) { perror(what); exit(1); }
+
+static int open_socket(int type)
+{
+	int fd = socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0) die("socket");
+	if (fd >= MAX_FD) { fprintf(stderr, "too many sockets\n"); exit(1); }
+	return fd;
+}
+
+static struct sockaddr_in address(const char *host, int port)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port) };
+	if (inet_pton(AF_INET, host, &at.sin_addr) != 1) die("address");
+	return at;
+}
+
+static int serve_on(int type, int port)
+{
+	int fd = open_socket(type), on = 1;
+	struct sockaddr_in at = address("0.0.0.0", port);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	if (bind(fd, (struct sockaddr *)&at, sizeof at)) die("bind");
+	if (type == SOCK_STREAM && listen(fd, 4096)) die("listen");
+	return fd;
+}
+
+static void watch(int epoll, int fd, uint32_t events)
+{
+	struct epoll_event event = { .events = events, .data.fd = fd };
+	if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event)) die("epoll_ctl");
+}
+
+static void reset_on_close(int fd)
+{
+	struct linger hard = { .l_onoff = 1, .l_linger = 0 };
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+}
+
+static int server(char **args)
+{
+	int epoll = epoll_create1(0);
+	int plain = serve_on(SOCK_STREAM, atoi(args[0])), flows = serve_on(SOCK_STREAM, atoi(args[1]));
+	int denied_tcp = serve_on(SOCK_STREAM, atoi(args[2])), denied_udp = serve_on(SOCK_DGRAM, atoi(args[2]));
+	int listeners[] = { plain, flows, denied_tcp, denied_udp };
+	long accepted = 0, passed = 0;
+	char bytes[4096];
+	for (int i = 0; i < 4; i++) watch(epoll, listeners[i], EPOLLIN);
+	puts("ready");
+	fflush(stdout);
+	while (!ended) {
+		struct epoll_event events[256];
+		int count = epoll_wait(epoll, events, 256, 100);
+		for (int i = 0; i < count; i++) {
+			int fd = events[i].data.fd;
+			if (fd == denied_udp) {
+				while (recv(fd, bytes, sizeof bytes, 0) >= 0) passed++;
+			} else if (fd == plain || fd == denied_tcp) {
+				for (int peer; (peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK)) >= 0; close(peer)) {
+					if (fd == denied_tcp) passed++;
+					else accepted++;
+				}
+			} else if (fd == flows) {
+				for (int peer; (peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK)) >= 0;) watch(epoll, peer, EPOLLIN);
+			} else {
+				ssize_t length = recv(fd, bytes, sizeof bytes, 0);
+				if (length > 0) (void)!send(fd, bytes, length, MSG_NOSIGNAL);
+				else if (length == 0 || (errno != EAGAIN && errno != EINTR)) close(fd);
+			}
+		}
+	}
+	printf("{\"accepted\":%ld,\"deniedPassed\":%ld}\n", accepted, passed);
+	return 0;
+}
+
+static struct { uint8_t kind; int64_t since_us; int64_t heard_us; } sockets[MAX_FD];
+static int epoll_fd;
+static long made, refused, delayed, given_up, denied_passed, flood_sent, flows_lost, flows_made;
+static int64_t slowest_us;
+
+static void begin(int kind, const struct sockaddr_in *to)
+{
+	int fd = open_socket(SOCK_STREAM);
+	if (kind != FLOW) reset_on_close(fd);
+	sockets[fd].kind = kind;
+	sockets[fd].since_us = sockets[fd].heard_us = now_us();
+	if (connect(fd, (const struct sockaddr *)to, sizeof *to) && errno != EINPROGRESS) {
+		if (kind == NEW) refused++;
+		sockets[fd].kind = NONE;
+		close(fd);
+		return;
+	}
+	watch(epoll_fd, fd, EPOLLOUT | EPOLLIN);
+}
+
+static void finish(int fd) { sockets[fd].kind = NONE; close(fd); }
+
+static void lose(int fd) { flows_lost++; finish(fd); }
+
+static void event_on(int fd, uint32_t events)
+{
+	int failure = 0;
+	socklen_t length = sizeof failure;
+	char bytes[256];
+	int64_t now = now_us();
+	switch (sockets[fd].kind) {
+	case NEW:
+		getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &length);
+		if (failure) refused++;
+		else {
+			int64_t took = now - sockets[fd].since_us;
+			made++;
+			if (took > slowest_us) slowest_us = took;
+			if (took >= DELAYED_MS * 1000) delayed++;
+		}
+		finish(fd);
+		break;
+	case DENIED:
+		getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &length);
+		if (!failure) denied_passed++;
+		finish(fd);
+		break;
+	case FLOW: {
+		if (events & (EPOLLERR | EPOLLHUP)) { lose(fd); break; }
+		if (events & EPOLLOUT) {
+			struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
+			epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &event);
+			flows_made++;
+		}
+		ssize_t got = recv(fd, bytes, sizeof bytes, 0);
+		if (got > 0) sockets[fd].heard_us = now;
+		else if (got == 0 || (errno != EAGAIN && errno != EINTR)) lose(fd);
+		break;
+	}
+	}
+}
+
+static int client(char **args)
+{
+	struct sockaddr_in to = address(args[0], atoi(args[1])), flow_to = address(args[0], atoi(args[2])), denied = address(args[0], atoi(args[3]));
+	double per_us = atof(args[4]) / 1e6, flood_per_us = atof(args[6]) / 1e6;
+	int flows = atoi(args[5]), udp = open_socket(SOCK_DGRAM);
+	long begun = 0, flooded = 0;
+	epoll_fd = epoll_create1(0);
+	for (int i = 0; i < flows; i++) begin(FLOW, &flow_to);
+	int64_t start = now_us() + 200000, beat = start, sweep = start;
+	puts("ready");
+	fflush(stdout);
+	while (!ended) {
+		struct epoll_event events[512];
+		int count = epoll_wait(epoll_fd, events, 512, 1);
+		for (int i = 0; i < count; i++) event_on(events[i].data.fd, events[i].events);
+		int64_t now = now_us();
+		if (now < start) continue;
+		for (int burst = 0; begun < (now - start) * per_us && burst < 50; burst++, begun++) begin(NEW, &to);
+		// what could not be begun in time on a busy machine is not made up for
+		if (begun < (now - start) * per_us) begun = (now - start) * per_us;
+		for (; flooded < (now - start) * flood_per_us; flooded++) {
+			flood_sent++;
+			if (flooded % 8 == 7) begin(DENIED, &denied);
+			else (void)!sendto(udp, "denied", 6, MSG_DONTWAIT, (struct sockaddr *)&denied, sizeof denied);
+		}
+		if (now - beat >= BEAT_MS * 1000) {
+			beat = now;
+			for (int fd = 3; fd < MAX_FD; fd++) {
+				if (sockets[fd].kind != FLOW) continue;
+				if (now - sockets[fd].heard_us > LOST_MS * 1000) lose(fd);
+				else if (send(fd, "beat", 4, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN && errno != ENOTCONN) lose(fd);
+			}
+		}
+		if (now - sweep >= 500000) {
+			sweep = now;
+			for (int fd = 3; fd < MAX_FD; fd++) {
+				if ((sockets[fd].kind != NEW && sockets[fd].kind != DENIED) || now - sockets[fd].since_us < GIVE_UP_MS * 1000) continue;
+				if (sockets[fd].kind == NEW) given_up++;
+				finish(fd);
+			}
+		}
+	}
+	printf("{\"made\":%ld,\"refused\":%ld,\"delayed\":%ld,\"givenUp\":%ld,\"slowestMs\":%.1f,\"flows\":%ld,\"flowsLost\":%ld,\"flood\":%ld,\"deniedPassed\":%ld}\n",
+	       made, refused, delayed, given_up, slowest_us / 1000.0, flows_made, flows_lost, flood_sent, denied_passed);
+	return 0;
+}
+
+static int sink(char **args)
+{
+	int listener = serve_on(SOCK_STREAM, atoi(args[0])), on = 1;
+	static char bytes[1 << 18];
+	fcntl(listener, F_SETFL, 0);
+	puts("ready");
+	fflush(stdout);
+	while (!ended) {
+		int peer = accept(listener, NULL, NULL);
+		if (peer < 0) continue;
+		setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+		for (ssize_t got; (got = recv(peer, bytes, sizeof bytes, 0)) > 0;)
+			if (got == 1 && send(peer, bytes, 1, MSG_NOSIGNAL) != 1) break;
+		close(peer);
+	}
+	return 0;
+}
+
+static int measure(char **args, int turns)
+{
+	struct sockaddr_in to = address(args[0], atoi(args[1]));
+	int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+	static char bytes[1 << 17];
+	long done = 0;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	if (connect(fd, (struct sockaddr *)&to, sizeof to)) die("connect");
+	/* the first tenth of a second does not count */
+	int64_t begun = now_us() + 100000, until = begun + (int64_t)(atof(args[2]) * 1e6), now;
+	for (int counts = 0; (now = now_us()) < until;) {
+		if (!counts && now >= begun) { counts = 1; done = 0; begun = now; }
+		ssize_t sent = send(fd, bytes, turns ? 1 : sizeof bytes, 0);
+		if (sent <= 0) die("send");
+		if (turns && recv(fd, bytes, 1, 0) != 1) die("recv");
+		done += turns ? 1 : sent;
+	}
+	printf("{\"perSec\":%.0f}\n", done / ((now - begun) / 1e6));
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct rlimit files = { MAX_FD, MAX_FD };
+	setrlimit(RLIMIT_NOFILE, &files);
+	signal(SIGTERM, end);
+	signal(SIGINT, end);
+	signal(SIGPIPE, SIG_IGN);
+	if (argc == 5 && !strcmp(argv[1], "server")) return server(argv + 2);
+	if (argc == 9 && !strcmp(argv[1], "client")) return client(argv + 2);
+	if (argc == 3 && !strcmp(argv[1], "sink")) return sink(argv + 2);
+	if (argc == 5 && !strcmp(argv[1], "stream")) return measure(argv + 2, 0);
+	if (argc == 5 && !strcmp(argv[1], "turns")) return measure(argv + 2, 1);
+	fprintf(stderr, "usage: load server PORT FLOWPORT DENIED | load client HOST PORT FLOWPORT DENIED PER_SEC FLOWS FLOOD_PER_SEC\n");
+	return 2;
+}

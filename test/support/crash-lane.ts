@@ -1,0 +1,151 @@
+// One private host in which a daemon is made to die or fail at numbered effects (effects.cjs), and what can be seen afterwards:
+// how packets are judged, and whether anything is left over. What is right is the test's business.
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import dbus from 'dbus-next'
+import type { Agent, Probe } from './agent.ts'
+import { daemonCommands, firewalldBus, writeConfiguration } from './daemon.ts'
+import { createPrivateHost, eventually, repository, type PrivateHost, type Running } from './private-host.ts'
+
+export type Mode = 'none' | 'kill' | 'kill-during' | 'kill-after' | 'fail' | 'fail-after' | 'hang' | 'tool-killed'
+export type Configuration = Readonly<Record<string, string>>
+
+const effects = '/run/effects'
+const zoneInterface = `${firewalldBus.name}.zone`
+
+export class Lane {
+  private running: Running | null = null
+
+  private constructor(readonly host: PrivateHost, private readonly bus: dbus.MessageBus, private readonly agent: Agent, private readonly args: readonly string[]) {}
+
+  static async open(name: string, ports: readonly string[], boundSec: number, args: readonly string[]): Promise<Lane> {
+    const host = await createPrivateHost({ name, boundSec })
+    await mkdir(host.path(effects), { recursive: true })
+    await (await host.firewall.agent()).serve(ports)
+    const bus = dbus.sessionBus({ busAddress: `unix:path=${host.path('/run/dbus/system_bus_socket')}` })
+    await bus.call(new dbus.Message({ destination: 'org.freedesktop.DBus', path: '/org/freedesktop/DBus', interface: 'org.freedesktop.DBus', member: 'GetId' }))
+    return new Lane(host, bus, await host.outside.agent(), args)
+  }
+
+  async close(): Promise<void> {
+    this.bus.disconnect()
+    await this.host.stop()
+  }
+
+  write(files: Configuration): Promise<void> {
+    return writeConfiguration(this.host, files)
+  }
+
+  /** Starts a daemon that counts from its first effect. Does not wait. */
+  async start(mode: Mode = 'none', at = -1): Promise<void> {
+    await this.plan(mode, at)
+    this.running = this.host.firewall.start([process.execPath, '--require', join(repository, 'test/support/effects.cjs'), ...daemonCommands.derpanetd.slice(1), ...this.args], {
+      env: { DERPANET_EFFECTS: effects },
+    })
+  }
+
+  /** From the next effect on. */
+  async arm(mode: Mode, at: number): Promise<void> {
+    if (!this.isAlive()) throw new Error('no daemon to arm')
+    await this.plan(mode, at)
+    await this.running?.signal('SIGUSR2')
+    await eventually('the plan is read', 5000, async () => (await this.trace()).length === 0)
+  }
+
+  private async plan(mode: Mode, at: number): Promise<void> {
+    await writeFile(this.host.path(`${effects}/plan.json`), JSON.stringify({ mode, at }))
+    await writeFile(this.host.path(`${effects}/trace`), 'waiting\n')
+  }
+
+  /** Effects since the count began, `7 writeFileSync …`; throws nothing when there are none. */
+  async trace(): Promise<readonly string[]> {
+    const lines = (await readFile(this.host.path(`${effects}/trace`), 'utf8')).split('\n').filter((line) => line !== '')
+    const from = lines.findLastIndex((line) => line.startsWith('plan '))
+    return from < 0 ? ['waiting'] : lines.slice(from + 1)
+  }
+
+  isAlive(): boolean {
+    return this.running !== null && this.running.child.exitCode === null && this.running.child.signalCode === null
+  }
+
+  output(): string {
+    return this.running?.output() ?? ''
+  }
+
+  /** true when it ended within `timeoutMs`. */
+  async ends(timeoutMs: number): Promise<boolean> {
+    if (this.running === null || !this.isAlive()) return true
+    let late: NodeJS.Timeout | undefined
+    const ended = await Promise.race([this.running.exited.then(() => true), new Promise<boolean>((resolve) => { late = setTimeout(() => resolve(false), timeoutMs) })])
+    clearTimeout(late)
+    return ended
+  }
+
+  async kill(): Promise<void> {
+    await this.running?.stop('SIGKILL')
+  }
+
+  /** SIGTERM; does not wait. */
+  async terminate(): Promise<void> {
+    await this.running?.signal('SIGTERM')
+  }
+
+  async call(member: string, signature = '', body: unknown[] = [], iface: string = firewalldBus.name): Promise<string | null> {
+    try {
+      await this.bus.call(new dbus.Message({ destination: firewalldBus.name, path: firewalldBus.path, interface: iface, member, signature, body, flags: dbus.MessageFlag.NO_AUTO_START }))
+      return null
+    } catch (error) {
+      return (error as Error).message
+    }
+  }
+
+  zoneCall(member: string, signature: string, body: unknown[]): Promise<string | null> {
+    return this.call(member, signature, body, zoneInterface)
+  }
+
+  /** RUNNING or FAILED, whichever comes first; "" when it ended or says nothing in time. */
+  async state(timeoutMs = 20_000): Promise<string> {
+    const end = performance.now() + timeoutMs
+    while (this.isAlive() && performance.now() < end) {
+      try {
+        const reply = await this.bus.call(new dbus.Message({
+          destination: firewalldBus.name, path: firewalldBus.path, interface: 'org.freedesktop.DBus.Properties', member: 'Get', signature: 'ss',
+          body: [firewalldBus.name, 'state'], flags: dbus.MessageFlag.NO_AUTO_START,
+        }))
+        const value = (reply?.body[0] as dbus.Variant<string>).value
+        if (value !== 'INIT') return value
+      } catch {
+        // nobody owns the name yet
+      }
+      await new Promise((resolve) => setTimeout(resolve, 15))
+    }
+    return ''
+  }
+
+  async probe(probes: readonly Probe[]): Promise<readonly string[]> {
+    return (await this.agent.probe(probes)).map((result) => result.split(' ')[0]!)
+  }
+
+  /**
+   * Everything of ours in kernel and file system, without what may differ between two that are both right: slots of sets,
+   * digests of names that hold them, counters.
+   */
+  async remains(): Promise<string> {
+    const { firewall } = this.host
+    // a chain's name holds a digest of its content, and so of the slots in it
+    const noSlot = (text: string): string => text.replace(/(derpa-[A-Za-z0-9-]+)-[a-d]\b/g, '$1').replace(/(DERPA_[A-Za-z0-9_]+)_[a-z2-7]{8}\b/g, '$1')
+    const rules = (await Promise.all(['iptables-save', 'ip6tables-save'].map(async (tool) => {
+      const lines = noSlot((await firewall.ok([tool])).replace(/\[\d+:\d+\]/g, '')).split('\n').filter((line) => line.includes('DERPA_') || line.startsWith('*'))
+      return [tool, ...lines].join('\n')
+    }))).join('\n')
+    const sets = noSlot(await firewall.ok(['ipset', 'list', '-n'])).split('\n').filter((name) => name.startsWith('derpa-')).sort()
+    const pins = (await firewall.ok(['find', '/run/derpanet/bpf', '-mindepth', '1', '-not', '-name', '*.debug', '-printf', '%P\n'])).split('\n').filter((line) => line !== '').sort()
+    const temporary = (await firewall.ok(['find', '/run/derpanet', '/var/lib/derpanet', '/etc/derpanet', '-name', '*.tmp', '-o', '-name', '*.new', '-printf', '%p\n'])).trim()
+    const links = (await firewall.ok(['ip', '-details', 'link'])).match(/^\d+: \S+|prog\/xdp/gm) ?? []
+    return [rules, 'sets', ...sets, 'pins', ...pins, 'links', links.join(' ').replace(/\d+: /g, ''), 'temporary files', temporary].join('\n')
+  }
+
+  async stateFiles(): Promise<readonly string[]> {
+    return readdir(this.host.path('/var/lib/derpanet'))
+  }
+}
