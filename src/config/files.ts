@@ -85,8 +85,8 @@ export interface Listing {
   readonly diagnostics: readonly Diagnostic[]
 }
 
-/** Leftovers of editors and package managers, and hidden files. */
-const passedOver = /^\.|~$|^#.*#$|\.(swp|bak|old|orig|tmp|rpmsave|rpmnew|rpmorig|dpkg-(old|new|dist|tmp|bak)|ucf-(old|new|dist))$|^README/
+/** Leftovers of editors, package managers and `derpanetctl undo`, and hidden files. */
+const passedOver = /^\.|~$|^#.*#$|\.(swp|bak|old|undone|orig|tmp|rpmsave|rpmnew|rpmorig|dpkg-(old|new|dist|tmp|bak)|ucf-(old|new|dist))$|^README/
 
 /** Files `NAME.extension` of a folder of the tree; other files are named in a warning, folders are errors. */
 export function listFolder(tree: FileTree, folder: string, extension: string): Listing {

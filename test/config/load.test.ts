@@ -176,7 +176,7 @@ t.test('a list with an address of the host is refused at its line, even when the
 
 t.test('names of files are checked, leftovers passed over, strangers named', async (t) => {
   const tree = makeTree({
-    'zones/a b.yaml': '', 'zones/.hidden.yaml': 'x: 1', 'zones/public.yaml~': 'x: 1', 'zones/public.yaml.dpkg-old': 'x: 1', 'zones/README.md': 'x',
+    'zones/a b.yaml': '', 'zones/.hidden.yaml': 'x: 1', 'zones/public.yaml~': 'x: 1', 'zones/public.yaml.dpkg-old': 'x: 1', 'zones/public.yaml.undone': 'x: 1', 'zones/README.md': 'x',
     'zones/other.yml': 'x: 1', 'zones/group/one.yaml': '', 'zone/x.yaml': '', 'lists/..list': '',
   })
   t.teardown(tree.remove)
