@@ -16,10 +16,9 @@ import type { Change, Reduced } from './model/change.ts'
 import type { DirectChange } from './model/direct.ts'
 import { checkToolArgs, onlyReads } from './model/direct-args.ts'
 import { withLeases, type Lease } from './model/lease.ts'
-import type { PermanentChange, PermanentEffect, PermanentEvent } from './model/permanent.ts'
-import type { Firewall } from './model/firewall.ts'
+import type { PermanentChange } from './model/permanent.ts'
 import type { Runtime, Settings } from './model/settings.ts'
-import { resolve, type Problem } from './model/resolve.ts'
+import { resolve } from './model/resolve.ts'
 import { reduceRuntime } from './model/reduce.ts'
 import { compile } from './compile/compile.ts'
 import type { Plan } from './compile/plan.ts'
@@ -27,19 +26,21 @@ import type { Counters, Dataplane } from './kernel/dataplane.ts'
 import type { Passthrough } from './kernel/passthrough.ts'
 import type { Diagnostic } from './config/diagnostic.ts'
 import { combineZones } from './config/firewalld/tree.ts'
-import { reducePermanent } from './settings/permanent.ts'
 import { decodeSettings, digestSettings, encodeSettings } from './state/codec.ts'
 import type { GenerationRecord, GenerationStore } from './state/generations.ts'
 import type { JournalContent, JournalHeader, PendingExpiry, RuntimeJournal } from './state/journal.ts'
 import { Applier, type Standing } from './daemon/apply.ts'
 import { builtinSettings } from './daemon/builtin.ts'
+import { describe, describeCaller, isSameRuntime, kindOf, mainEffect, removeIfStill, withRuntimeKeys } from './daemon/changes.ts'
 import type { Clock } from './daemon/clock.ts'
 import { DriftWatch } from './daemon/drift.ts'
 import { Enforcer } from './daemon/enforcer.ts'
 import { keepRuntimeBindings } from './daemon/keep.ts'
-import { mistakesIn, problemText, warningsIn, type Mistakes } from './daemon/mistakes.ts'
-import { asRefusal, describeEffect, differences, partsOfRuntime, type Loaded, type PermanentFiles } from './daemon/permanent.ts'
-import { WriterQueue, type TaskKind } from './daemon/queue.ts'
+import { mistakesIn, problemText, resolved, warningsIn, type Mistakes } from './daemon/mistakes.ts'
+import { asRefusal, type Loaded, type PermanentFiles } from './daemon/permanent.ts'
+import { PermanentWorld } from './daemon/permanent-world.ts'
+import { WriterQueue } from './daemon/queue.ts'
+import { Repairs } from './daemon/repairs.ts'
 import { replayJournal } from './daemon/replay.ts'
 import { ExpiryTimers } from './daemon/timers.ts'
 import { WayBack, type WayBackEdges } from './daemon/way-back.ts'
@@ -80,13 +81,9 @@ interface Candidate {
 }
 
 const acceptsUnenforced = 'WHAT IS NOT ENFORCED YET IS ACCEPTED AND DOES NOTHING (--accept-unenforced): NOT A FIREWALL TO RELY ON'
-const repairDelayMs = 5000
-const longestRepairDelayMs = 60_000
-const againDelayMs = 200
+const firstRetryDelayMs = 5000
 const expiryRetryMs = 1000
 const retryLimitMs = 300_000
-/** After single changes: a burst of them is read back once. */
-const settleDelayMs = 1000
 
 export class Daemon implements FirewallService {
   private readonly options: DaemonOptions
@@ -95,8 +92,10 @@ export class Daemon implements FirewallService {
   private readonly enforcer: Enforcer
   private readonly timers: ExpiryTimers
   private readonly driftWatch: DriftWatch
+  private readonly repairs: Repairs
   private readonly wayBack: WayBack
   private readonly applier: Applier
+  private readonly permanentWorld: PermanentWorld
   private readonly listeners = new Set<(event: ServiceEvent) => void>()
 
   private phase: ServiceStatus['state'] = 'INIT'
@@ -121,10 +120,6 @@ export class Daemon implements FirewallService {
   /** Unbans that overtook a waiting reload: done again after it, as if they had waited. */
   private overtook: Change[] = []
   private looks = 0
-  private repairing = false
-  /** In a row. */
-  private failedRepairs = 0
-  private settling = false
   private persisting: Promise<void> = Promise.resolve()
   private stopped = false
 
@@ -133,14 +128,16 @@ export class Daemon implements FirewallService {
     this.log = options.log
     this.enforcer = new Enforcer(options.dataplanes, options.log)
     this.timers = new ExpiryTimers(options.clock, (expiry) => void this.expire(expiry))
+    this.repairs = new Repairs({ enforcer: this.enforcer, queue: this.queue, clock: options.clock, log: options.log })
     this.driftWatch = new DriftWatch({
       clock: options.clock, log: options.log,
       look: () => this.queue.add('repair', async () => (this.stopped ? null : this.enforcer.drift())),
-      repair: () => this.queue.add('repair', async () => this.putRight()),
+      repair: () => this.queue.add('repair', () => this.repairs.putRight()),
       notice: (text) => this.notice('drift', text),
     })
     this.wayBack = new WayBack(options.wayBack, options.clock, options.log, () => void this.goBack())
     this.applier = this.createApplier()
+    this.permanentWorld = this.createPermanentWorld()
   }
 
   runtime(): Runtime {
@@ -233,7 +230,7 @@ export class Daemon implements FirewallService {
         this.log.error({ source: candidate.source, error }, 'configuration could not be enforced')
         if (this.problem === null) this.problem = { diagnostics: [text] }
         // The files are good: it may have been a passing trouble, such as a lock that another program held.
-        if (candidate.source === 'files') this.retryFiles(repairDelayMs)
+        if (candidate.source === 'files') this.retryFiles(firstRetryDelayMs)
       }
     }
     throw new Error(`nothing could be enforced: ${refused.join('; ')}`)
@@ -347,7 +344,7 @@ export class Daemon implements FirewallService {
     decision(this.log, 'configuration', { ...facts, chosen: candidate.source, state: this.phase, generation })
     this.log.info({ generation, source: candidate.source, state: this.phase, summary }, 'rules are in force')
     this.tellReady()
-    if (this.enforcer.needsRepair()) this.scheduleRepair()
+    this.repairs.scheduleIfNeeded()
   }
 
   /**
@@ -358,7 +355,7 @@ export class Daemon implements FirewallService {
     await this.queue.add('repair', async () => {
       const summary = await this.enforcer.followUp()
       if (summary !== '') this.log.info({ summary }, 'early drops are in force')
-      if (this.enforcer.needsRepair()) this.scheduleRepair()
+      this.repairs.scheduleIfNeeded()
     })
   }
 
@@ -587,7 +584,7 @@ export class Daemon implements FirewallService {
         return settings
       },
       reloaded: (settings) => this.reloaded(settings, this.requireRunning().runtime),
-      firewallOf,
+      firewallOf: (runtime) => resolved(runtime).firewall,
       enforce: (runtime, leases) => this.enforce(runtime, leases),
       take: (standing, fromFiles) => this.take(standing, fromFiles),
       record: async (what, by) => {
@@ -622,31 +619,32 @@ export class Daemon implements FirewallService {
 
   // --- the permanent world
 
-  async changePermanent(change: PermanentChange | DirectChange, caller: Caller): Promise<void> {
-    await this.queue.add('change', async () => {
-      this.wayBack.requireSettled()
-      this.requireUsable()
-      const { effects, events } = reducePermanent(this.permanentSettings, change)
-      let settings = this.permanentSettings
-      for (const effect of effects) settings = await this.applyEffect(settings, effect)
-      this.commitPermanent(settings, events, caller, effects)
+  changePermanent(change: PermanentChange | DirectChange, caller: Caller): Promise<void> {
+    return this.queue.add('change', () => this.permanentWorld.change(change, caller))
+  }
+
+  private createPermanentWorld(): PermanentWorld {
+    const { files, log } = this.options
+    return new PermanentWorld({
+      files, log,
+      settings: () => this.permanentSettings,
+      requireSettled: () => this.wayBack.requireSettled(),
+      requireRunning: () => void this.requireRunning(),
+      requireUsable: () => void this.requireUsable(),
+      requireGood: (loaded) => {
+        const mistakes = this.judge(loaded)
+        if (mistakes !== null || loaded.settings === null) throw mistakes?.first ?? new Error('no settings and no diagnostic')
+        return loaded.settings
+      },
+      seen: (settings) => {
+        this.pending = { changed: digestSettings(settings) !== digestSettings(this.appliedSettings), problem: null }
+      },
+      take: (settings, events) => {
+        this.permanentSettings = settings
+        this.beginJournal()
+        for (const event of events) this.emit({ kind: 'permanent', event })
+      },
     })
-  }
-
-  private async applyEffect(settings: Settings, effect: PermanentEffect): Promise<Settings> {
-    try {
-      return await this.options.files.apply(settings, effect)
-    } catch (error) {
-      if (!(error instanceof DerpanetError)) this.log.error({ error, effect: describeEffect(effect) }, 'permanent configuration could not be written')
-      throw asRefusal(error)
-    }
-  }
-
-  private commitPermanent(settings: Settings, events: readonly PermanentEvent[], caller: Caller, effects: readonly PermanentEffect[]): void {
-    this.permanentSettings = settings
-    this.beginJournal()
-    this.log.info({ written: effects.map(describeEffect), by: describeCaller(caller) }, 'permanent configuration is written')
-    for (const event of events) this.emit({ kind: 'permanent', event })
   }
 
   async checkPermanent(): Promise<void> {
@@ -655,57 +653,16 @@ export class Daemon implements FirewallService {
     if (mistakes !== null) throw mistakes.first
   }
 
-  async runtimeToPermanent(options: RuntimeToPermanentOptions, caller: Caller): Promise<void> {
-    await this.queue.add('change', async () => {
-      this.wayBack.requireSettled()
-      const { runtime } = this.requireUsable()
-      const written: { effect: PermanentEffect; event: PermanentEvent }[] = []
-      const failed: string[] = []
-      let settings = this.permanentSettings
-      for (const part of partsOfRuntime(runtime.settings, settings, options)) {
-        try {
-          settings = await this.applyEffect(settings, part.effect)
-          written.push(part)
-        } catch (error) {
-          failed.push(`${describeEffect(part.effect)}: ${(error as Error).message}`)
-        }
-      }
-      this.commitPermanent(settings, written.map(({ event }) => event), caller, written.map(({ effect }) => effect))
-      if (failed.length === 0) return
-      this.log.error({ failed }, 'parts of the runtime could not be written')
-      throw new DerpanetError('RT_TO_PERM_FAILED', failed.join('; '))
-    })
+  runtimeToPermanent(options: RuntimeToPermanentOptions, caller: Caller): Promise<void> {
+    return this.queue.add('change', () => this.permanentWorld.fromRuntime(this.requireUsable().runtime, options, caller))
   }
 
-  async resetToDefaults(caller: Caller): Promise<void> {
-    await this.queue.add('change', async () => {
-      this.wayBack.requireSettled()
-      this.requireRunning()
-      try {
-        await this.options.files.reset()
-      } catch (error) {
-        throw asRefusal(error)
-      }
-      this.log.warn({ by: describeCaller(caller) }, 'own configuration files are set aside')
-      await this.reloadAlone(caller)
-    })
+  resetToDefaults(caller: Caller): Promise<void> {
+    return this.queue.add('change', () => this.permanentWorld.reset(() => this.reloadAlone(caller), caller))
   }
 
-  async adoptFiles(caller: Caller): Promise<void> {
-    await this.queue.add('change', async () => {
-      this.wayBack.requireSettled()
-      const before = this.permanentSettings
-      const loaded = await this.options.files.load(before)
-      const mistakes = this.judge(loaded)
-      if (mistakes !== null || loaded.settings === null) throw mistakes?.first ?? new Error('no settings and no diagnostic')
-      const events = differences(before, loaded.settings)
-      this.pending = { changed: digestSettings(loaded.settings) !== digestSettings(this.appliedSettings), problem: null }
-      if (events.length === 0) return
-      this.permanentSettings = loaded.settings
-      this.beginJournal()
-      this.log.info({ changed: events.length, by: describeCaller(caller) }, 'changed files are part of the permanent configuration')
-      for (const event of events) this.emit({ kind: 'permanent', event })
-    })
+  adoptFiles(caller: Caller): Promise<void> {
+    return this.queue.add('change', () => this.permanentWorld.adoptFiles(caller))
   }
 
   async passthrough(ipv: string, args: readonly string[], caller: Caller): Promise<string> {
@@ -767,13 +724,14 @@ export class Daemon implements FirewallService {
     await this.queue.add('change', async () => {
       this.stopped = true
       this.driftWatch.stop()
+      this.repairs.stop()
       if (this.inForce !== null && this.permanentSettings.main.value.onStop === 'open') {
         this.wayBack.drop()
         await this.enforcer.purge()
         this.log.info({}, 'stopped; the firewall is open (on-stop: open)')
       } else {
         await this.closeTimedOpenings()
-        await this.settleKernel()
+        await this.repairs.settle()
         this.log.info({ generation: this.inForce?.generation ?? 0 }, 'stopped; filtering stays in place')
       }
       this.timers.clear()
@@ -846,23 +804,22 @@ export class Daemon implements FirewallService {
 
   /** Resolve, compile, apply. Throws DerpanetError; then the kernel holds what it held. */
   private async enforce(runtime: Runtime, leases: readonly Lease[], later = false, single = false): Promise<string> {
-    const { firewall, problems, warnings } = resolve(runtime)
-    if (firewall === null) throw mistakesIn([], problems)?.first ?? new Error('resolve: no firewall and no problem')
+    const { firewall, warnings } = resolved(runtime)
     try {
       const summary = await this.enforcer.apply(compile(withLeases(firewall, leases)), later, single)
-      if (single) this.scheduleSettle()
+      if (single) this.repairs.scheduleSettle()
       this.noteWarnings(warnings.map(problemText))
       return summary
     } catch (error) {
       this.log.error({ error }, 'plan could not be applied; the previous one is in force')
-      if (this.enforcer.needsRepair()) this.scheduleRepair()
+      this.repairs.scheduleIfNeeded()
       throw error
     }
   }
 
   private judge(loaded: Loaded): Mistakes | null {
-    const problems: readonly Problem[] = loaded.settings === null ? [] : problemsOf(this.runtimeOf(loaded.settings))
-    return mistakesIn(loaded.diagnostics, problems)
+    const found = loaded.settings === null ? null : resolve(this.runtimeOf(loaded.settings))
+    return mistakesIn(loaded.diagnostics, found?.firewall === null ? found.problems : [])
   }
 
   private noteMistakes(mistakes: Mistakes, message: string): void {
@@ -900,12 +857,7 @@ export class Daemon implements FirewallService {
 
   private tellPermanent(): void {
     const settings = this.appliedSettings
-    const plan = (): Plan => {
-      const { firewall, problems } = resolve({ settings, panic: false })
-      if (firewall === null) throw mistakesIn([], problems)?.first ?? new Error('resolve: no firewall and no problem')
-      return compile(firewall)
-    }
-    this.options.onPermanent?.(plan, this.requireRunning().generation)
+    this.options.onPermanent?.(() => compile(resolved({ settings, panic: false }).firewall), this.requireRunning().generation)
   }
 
   /** In the background: no caller waits for a disk. */
@@ -926,25 +878,6 @@ export class Daemon implements FirewallService {
     this.persisting = this.persisting.then(write)
   }
 
-  /** What a single change left to do is done when there is time. */
-  private scheduleSettle(): void {
-    if (this.settling || this.stopped || !this.enforcer.settles) return
-    this.settling = true
-    this.options.clock.after(settleDelayMs, () => {
-      this.settling = false
-      void this.queue.add('repair', () => this.settleKernel())
-    })
-  }
-
-  private async settleKernel(): Promise<void> {
-    try {
-      await this.enforcer.settle()
-    } catch (error) {
-      this.log.error({ error }, 'the kernel does not hold what was written; it is put right')
-      if (!this.stopped) void this.repair()
-    }
-  }
-
   /** From now on what others do to our rules is put right. To be called once, when the rules are in force. */
   watchDrift(): void {
     this.driftWatch.start()
@@ -953,43 +886,6 @@ export class Daemon implements FirewallService {
   /** Somebody committed something: look at once. */
   hintDrift(): void {
     this.driftWatch.hint()
-  }
-
-  private async putRight(): Promise<string> {
-    const plan = this.enforcer.inForce()
-    if (plan === null || this.stopped) return 'stopping'
-    try {
-      return await this.enforcer.apply(plan)
-    } catch {
-      // Whoever was at work may not have been done: sets destroyed between our loading and using them.
-      await new Promise<void>((resolve) => void this.options.clock.after(againDelayMs, resolve))
-      return await this.enforcer.apply(plan)
-    } finally {
-      if (this.enforcer.needsRepair()) this.scheduleRepair()
-    }
-  }
-
-  private scheduleRepair(): void {
-    if (this.repairing || this.stopped) return
-    this.repairing = true
-    const delayMs = Math.min(repairDelayMs * 2 ** this.failedRepairs, longestRepairDelayMs)
-    this.options.clock.after(delayMs, () => void this.repair())
-  }
-
-  private async repair(): Promise<void> {
-    this.repairing = false
-    try {
-      await this.queue.add('repair', async () => {
-        const plan = this.enforcer.inForce()
-        if (plan === null || this.stopped || !this.enforcer.needsRepair()) return
-        await this.enforcer.apply(plan)
-      })
-    } catch (error) {
-      this.log.error({ error }, 'repair failed')
-    }
-    this.failedRepairs = this.enforcer.needsRepair() ? Math.min(this.failedRepairs + 1, 16) : 0
-    if (this.enforcer.needsRepair()) this.scheduleRepair()
-    else this.log.info({}, 'dataplanes hold the plan again')
   }
 
   private tellReady(): void {
@@ -1006,62 +902,4 @@ export class Daemon implements FirewallService {
       }
     }
   }
-}
-
-/** Which key of the main file a change of the runtime writes too. */
-function mainEffect(change: Change): PermanentEffect | null {
-  switch (change.kind) {
-    case 'default-zone-set': return { kind: 'conf', key: 'DefaultZone', value: change.zone }
-    case 'log-denied-set': return { kind: 'conf', key: 'LogDenied', value: change.value }
-    default: return null
-  }
-}
-
-/** Throws the first problem. */
-function firewallOf(runtime: Runtime): Firewall {
-  const { firewall, problems } = resolve(runtime)
-  if (firewall === null) throw mistakesIn([], problems)?.first ?? new Error('resolve: no firewall and no problem')
-  return firewall
-}
-
-/** The keys of the main file that a runtime change writes too. */
-function withRuntimeKeys(applied: Settings, permanent: Settings): Settings {
-  const { defaultZone, logDenied, firewalld } = permanent.main.value
-  return { ...applied, main: { ...applied.main, value: { ...applied.main.value, defaultZone, logDenied, firewalld } } }
-}
-
-function problemsOf(runtime: Runtime): readonly Problem[] {
-  const { firewall, problems } = resolve(runtime)
-  return firewall === null ? problems : []
-}
-
-/** Removing what is not there any more is fine here: a reload already forgot it, or it was merged into something wider. */
-function removeIfStill(runtime: Runtime, change: Change): Runtime {
-  try {
-    return { ...reduceRuntime({ ...runtime, panic: false }, change).world, panic: runtime.panic }
-  } catch (error) {
-    if (error instanceof DerpanetError) return runtime
-    throw error
-  }
-}
-
-/** Removals that let somebody in again go before reloads. */
-function kindOf(change: Change): Exclude<TaskKind, 'reload'> {
-  if (change.kind === 'panic-set') return 'panic'
-  const isUnban = change.kind === 'ipset-entry-remove' || change.kind === 'source-remove' || (change.kind === 'zone-item-remove' && change.field === 'richRules')
-  return isUnban ? 'unban' : 'change'
-}
-
-function isSameRuntime(before: Runtime, after: Runtime): boolean {
-  const bound = (runtime: Runtime): string => [...runtime.defaultBound ?? []].sort().join(' ')
-  return before.panic === after.panic && bound(before) === bound(after) && digestSettings(before.settings) === digestSettings(after.settings)
-}
-
-/** Short and without content of files: `interface-add public eth0`. */
-function describe(change: Change): string {
-  return Object.values(change).map((value) => (Array.isArray(value) ? (value.length > 4 ? `${value.length} items` : value.join('/')) : typeof value === 'object' ? '…' : String(value))).join(' ')
-}
-
-function describeCaller(caller: Caller): string {
-  return [caller.name, ...(caller.uid === undefined ? [] : [`uid ${caller.uid}`]), ...(caller.pid === undefined ? [] : [`pid ${caller.pid}`])].join(' ')
 }

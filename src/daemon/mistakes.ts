@@ -1,7 +1,9 @@
 // What is wrong with a configuration, as text: every mistake one line for log and status, and one error for a caller.
 import { DerpanetError, errorCodes, printable, type ErrorCode } from '../errors.ts'
 import { formatDiagnostic, type Diagnostic } from '../config/diagnostic.ts'
-import type { Problem } from '../model/resolve.ts'
+import type { Firewall } from '../model/firewall.ts'
+import { resolve, type Problem } from '../model/resolve.ts'
+import type { Runtime } from '../model/settings.ts'
 
 /**
  * All mistakes of one configuration, never empty. Lines are `file:line:column: CODE: text`, for log and status; `first`
@@ -40,4 +42,11 @@ function problemPlace(problem: Problem | undefined): string {
 
 function isErrorCode(code: string): code is ErrorCode {
   return Object.hasOwn(errorCodes, code)
+}
+
+/** Throws the first problem, as a caller of the bus may read it. */
+export function resolved(runtime: Runtime): { readonly firewall: Firewall; readonly warnings: readonly Problem[] } {
+  const { firewall, problems, warnings } = resolve(runtime)
+  if (firewall === null) throw mistakesIn([], problems)?.first ?? new Error('resolve: no firewall and no problem')
+  return { firewall, warnings }
 }
