@@ -106,7 +106,7 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
     wayBack: wayBackEdges(options, dataplanes.exec),
     // The bus, the biggest part of the program, gets ready while iptables works.
     onChosen: () => { if (options.bus) bus ??= startServing(daemon, options, log, stopping, inForce) },
-    onPermanent: (plan, generation) => boot.put(plan, generation),
+    onPermanent: (plan, generation) => boot.put(() => dataplanes.netfilter.asEnforced(plan()), generation),
     tell: (phase, text) => {
       if (phase === 'reloading') notify.reloading()
       else if (held === null) notify.ready(text)

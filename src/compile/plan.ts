@@ -81,6 +81,8 @@ export type PlanMatch =
   | { readonly kind: 'local-source' }
   | { readonly kind: 'limit'; readonly limit: Limit }
   | { readonly kind: 'packet-type'; readonly type: PacketType }
+  /** The packet bears just that mark, unsigned 32 bits. */
+  | { readonly kind: 'mark'; readonly value: number }
   /** The packets that announce a segment size: SYN, of both sides. */
   | { readonly kind: 'tcp-syn' }
   /** No way back to the sender by the interface the packet came from; `loose`: by any. */

@@ -79,6 +79,7 @@ export function formatMatch(match: PlanMatch): string {
     case 'local-source': return 'from this host'
     case 'limit': return `at most ${match.limit.count}/${match.limit.unit}${match.limit.burst === null ? '' : ` after ${match.limit.burst}`}`
     case 'packet-type': return match.type
+    case 'mark': return `mark 0x${match.value.toString(16)}`
     case 'tcp-syn': return 'tcp syn'
     case 'no-way-back': return `no way back${match.loose ? ' by any interface' : ''}`
     default: return unreachable(match)

@@ -141,6 +141,8 @@ function matchWords(match: PlanMatch, context: RuleContext): readonly string[] {
       return [`-m rpfilter${match.loose ? ' --loose' : ''} --validmark --invert`]
     case 'packet-type':
       return [`-m pkttype --pkt-type ${match.type}`]
+    case 'mark':
+      return [`-m mark --mark ${wordMark(match.value)}`]
     case 'tcp-syn':
       return ['-p tcp', '-m tcp', '--tcp-flags SYN,RST SYN']
     default:

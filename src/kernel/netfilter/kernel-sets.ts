@@ -39,6 +39,7 @@ const ownErrors: Readonly<Record<number, string>> = {
   4352: 'the set is full, or the element is out of its range', 4353: 'the element cannot be in the set',
 }
 const busy = new Set([4100, 4108])
+const noSuchType = 4098
 
 function errorText(error: number): string {
   if (error === constants.errno.ENOENT) return 'the set does not exist'
@@ -112,6 +113,17 @@ export class KernelSets {
       if (!busy.has(error)) throw new SetRefusal(`destroy ${name}`, error, null)
       return true
     })
+  }
+
+  /** Can the kernel hold a set of this type? It loads the module where it has one. */
+  async hasType(set: PlanSet): Promise<boolean> {
+    try {
+      await this.revisionFor(set)
+      return true
+    } catch (error) {
+      if (error instanceof SetRefusal && error.error === noSuchType) return false
+      throw error
+    }
   }
 
   private async revisionFor(set: PlanSet): Promise<number> {

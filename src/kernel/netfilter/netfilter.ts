@@ -38,6 +38,7 @@ import { listenToCommits, readSigns } from './nft-look.ts'
 import type { Commit } from './nft-look.ts'
 import { mapFamilies, ownTables, parseSave } from './observe.ts'
 import type { SavedFamily } from './observe.ts'
+import { SetTypes } from './set-types.ts'
 import { destroySets, editSets, listSets, loadSets, tallySets } from './sets.ts'
 import { DirtyNames, emptyState, readState, removeState, writeState } from './state.ts'
 import type { NetfilterState } from './state.ts'
@@ -71,6 +72,8 @@ export interface NetfilterDataplane extends Dataplane {
   drift(): Promise<Drift>
   /** Calls back when somebody commits to nf_tables, us included: then drift() is worth a look at once. Returns the stopper. */
   onCommit(listener: () => void): () => void
+  /** The plan as it is enforced: what this kernel's sets cannot hold is rules. By what is known so far. */
+  asEnforced(plan: Plan): Plan
   /** Begins to look at tools and kernel while the caller does something else; the first apply() uses what was seen. */
   lookAhead(): void
 }
@@ -140,11 +143,13 @@ class Netfilter implements NetfilterDataplane {
   private readonly dirty: DirtyNames
 
   private readonly helpers: Helpers
+  private readonly setTypes: SetTypes
 
   constructor(private readonly options: NetfilterOptions) {
     this.helpers = new Helpers(options.exec, options.log)
     this.netlink = new Nfnetlink(options.openSocket)
     this.kernel = new KernelSets(this.netlink)
+    this.setTypes = new SetTypes(this.kernel, options.log)
     this.dirty = new DirtyNames(options.stateDir)
   }
 
@@ -152,7 +157,7 @@ class Netfilter implements NetfilterDataplane {
     const started = performance.now()
     this.counted = null
     try {
-      const summary = await this.applyPlan(await this.helpers.possible(plan, (await this.open()).tools), signal, single)
+      const summary = await this.applyPlan(await this.setTypes.possible(await this.helpers.possible(plan, (await this.open()).tools)), signal, single)
       await this.forward(plan)
       this.problem = null
       return { summary, elapsedMs: performance.now() - started }
@@ -274,6 +279,7 @@ class Netfilter implements NetfilterDataplane {
     if (this.plan !== null) details.push({ subject: 'sets', text: String(state.sets.size) })
     if (this.unkept !== null) details.push({ subject: 'state file', text: `cannot be written: ${this.unkept}` })
     for (const name of this.helpers.missing()) details.push({ subject: `helper ${name}`, text: 'not in this kernel' })
+    for (const type of this.setTypes.missing()) details.push({ subject: `sets of type ${type}`, text: 'not in this kernel: their entries are rules' })
     if (this.problem !== null) details.push({ subject: 'last failure', text: this.problem })
     return { name: this.name, state: this.problem !== null ? 'degraded' : this.plan === null ? 'off' : 'ok', details }
   }
@@ -304,6 +310,10 @@ class Netfilter implements NetfilterDataplane {
     this.opened = { tools, state: emptyState() }
     this.problem = null
     this.options.log('netfilter purged')
+  }
+
+  asEnforced(plan: Plan): Plan {
+    return this.setTypes.known(plan)
   }
 
   lookAhead(): void {

@@ -65,6 +65,28 @@ for (const variant of variants) {
       t.match((await one.dataplane.status()).details, [{}, {}, { subject: 'helper no-such' }])
     })
 
+    t.test('sets of marks and of MACs decide, whether or not this kernel has their type', async (t) => {
+      const { macs, outside: { v4: from4 } } = addresses
+      const zones = (richRules: readonly string[] = []) => ({ public: { interfaces: ['ext0'], richRules }, home: { sources: ['ipset:s'], ports: ['80/tcp'] } })
+      const of = (type: string, ...entries: readonly string[]) => ({ s: { type, entries, options: {} } })
+      await one.apply({ zones: zones(), ipsets: of('hash:mac', '02:00:00:00:00:99', macs.outside) })
+      t.same(await probe(80), ['open', 'open'], 'the MAC is in the set')
+      await one.apply({ zones: zones(), ipsets: of('hash:mac', '02:00:00:00:00:99') })
+      t.same(await probe(80), ['reject icmp3/13', 'reject icmp1/1'], 'it is not')
+      await one.both('-t', 'raw', '-A', 'PREROUTING', '-p', 'tcp', '--dport', '80', '-j', 'MARK', '--set-mark', '0x200')
+      await one.apply({ zones: zones(), ipsets: of('hash:ip,mark', `${from4},0x100`) })
+      t.same(await probe(80), ['reject icmp3/13', 'reject icmp1/1'], 'another mark')
+      await one.apply({ zones: zones(), ipsets: of('hash:ip,mark', `${from4},0x100`, `${from4},0x200`) })
+      t.same(await probe(80), ['open', 'reject icmp1/1'], 'the mark; a set of IPv4 says nothing of IPv6')
+      const not = 'rule family="ipv4" source NOT ipset="m" port port="22" protocol="tcp" accept'
+      const both = (type: string, entry: string) => ({ m: { type, entries: [entry], options: {} } })
+      await one.apply({ zones: { public: { interfaces: ['ext0'], richRules: [not] } }, ipsets: both('hash:ip,mark', `${from4},0x200`) })
+      t.same(await probe(22), ['open', 'reject icmp1/1'], 'not in the set')
+      await one.apply({ zones: { public: { interfaces: ['ext0'], richRules: [not] } }, ipsets: both('hash:ip,mark', `${from4},0`) })
+      t.same(await probe(22), ['reject icmp3/13', 'reject icmp1/1'], 'in the set')
+      await one.both('-t', 'raw', '-F', 'PREROUTING')
+    })
+
     t.test('tcp-mss-clamp: the segment size that a forwarded SYN announces', async (t) => {
       await one.apply({ zones: { public: { interfaces: ['ext0'], target: 'ACCEPT', richRules: ['rule tcp-mss-clamp value="1000"'] } } })
       await one.both('-t', 'mangle', '-A', 'POSTROUTING', '-p', 'tcp', '--tcp-flags', 'SYN,ACK', 'SYN', '-m', 'tcpmss', '--mss', '1000')
