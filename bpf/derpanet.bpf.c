@@ -469,6 +469,16 @@ static __always_inline int is_essential(const struct packet *packet)
 	       packet->icmp_type == 143;                                 /* MLDv2 report */
 }
 
+/* A router says that a packet was too big for it: in a panic too it may be about one that passes. The ruleset looks. */
+static __always_inline int is_too_big(const struct packet *packet)
+{
+	if (packet->headless)
+		return 0;
+	if (packet->family == DP_FAMILY_IPV4)
+		return packet->protocol == IPPROTO_ICMP && packet->icmp_type == 3 && packet->icmp_code == 4;
+	return packet->protocol == IPPROTO_ICMPV6 && packet->icmp_type == 2;
+}
+
 static __always_inline __u32 portmap_of(__u8 protocol)
 {
 	switch (protocol) {
@@ -543,14 +553,16 @@ static __always_inline struct verdict judge(const struct packet *packet, __u32 s
 			return pass(DP_REASON_NEVER_BLOCK);
 	}
 
-	if (switch_word & DP_SWITCH_PANIC)
-		return drop(DP_REASON_PANIC, DP_REASON_PANIC);
-
-	if (!class || class->action != DP_ACTION_DENY || switch_word & DP_SWITCH_IDLE)
-		return pass(DP_REASON_NO_MATCH);
-	if (defer && (!other || other->action != DP_ACTION_DENY))
-		return pass(DP_REASON_DEFER);
-	return drop(DP_REASON_LIST, class->slot);
+	if (class && class->action == DP_ACTION_DENY && !(switch_word & DP_SWITCH_IDLE)) {
+		if (!defer || (other && other->action == DP_ACTION_DENY))
+			return drop(DP_REASON_LIST, class->slot);
+		reason = DP_REASON_DEFER;
+	}
+	if (!(switch_word & DP_SWITCH_PANIC))
+		return pass(reason); /* 0 = DP_REASON_NO_MATCH */
+	if (is_too_big(packet))
+		return pass(DP_REASON_ESSENTIAL);
+	return drop(DP_REASON_PANIC, DP_REASON_PANIC);
 }
 
 /* ---- reading the frame ------------------------------------------------------------------------------------------- */

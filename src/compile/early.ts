@@ -3,7 +3,7 @@
 import type { Family } from '../model/addr.ts'
 import { families } from '../model/addr.ts'
 import type { Firewall } from '../model/firewall.ts'
-import { blockListRule, discovery, failsafeRule, neverBlockRule, stageRules } from '../model/stages.ts'
+import { blockListRule, discovery, failsafeRule, neverBlockRule, stageRules, tooBig } from '../model/stages.ts'
 import type { EarlyPlan, PlanChain, PlanMatch, PlanRule } from './plan.ts'
 import { listSet, prefixSet } from './sets.ts'
 import type { SetRegistry } from './sets.ts'
@@ -27,7 +27,6 @@ const discoveryRules: readonly PlanRule[] = discovery.map((type) => ({
 /** null = nothing to decide, no hook needed. */
 export function earlyInputChain(firewall: Firewall, sets: SetRegistry): PlanChain | null {
   const drops: PlanRule[] = []
-  if (firewall.panic) drops.push({ id: stageRules.panic, match: [], verdict: { kind: 'drop' } })
   for (const list of firewall.blockLists) {
     for (const family of families) {
       if ((family === 'ipv4' ? list.lengths4 : list.lengths6).length === 0) continue
@@ -36,6 +35,7 @@ export function earlyInputChain(firewall: Firewall, sets: SetRegistry): PlanChai
       drops.push({ id: blockListRule(list.name), match, verdict: { kind: 'drop' } })
     }
   }
+  if (firewall.panic) drops.push(...tooBigRules(firewall), { id: stageRules.panic, match: [], verdict: { kind: 'drop' } })
   if (drops.length === 0) return null
   // forwarded packets to the same port number of another host are none of the failsafe's business
   const failsafe = firewall.failsafePorts.map((port): PlanRule => ({
@@ -45,6 +45,14 @@ export function earlyInputChain(firewall: Firewall, sets: SetRegistry): PlanChai
     origin: port.origin,
   }))
   return { name: 'early-input', rules: [...failsafe, ...discoveryRules, ...neverBlockRules(firewall, sets, 'source', 'return'), ...drops] }
+}
+
+/** Forwarded ones are about packets that panic does not forward. */
+function tooBigRules(firewall: Firewall): readonly PlanRule[] {
+  if (firewall.failsafePorts.length === 0 && firewall.neverBlock.length === 0) return []
+  return families.map((family) => ({
+    id: '', match: [{ kind: 'family', family }, { kind: 'icmp', ...tooBig[family] }, { kind: 'local-destination' }], verdict: { kind: 'return' },
+  }))
 }
 
 /** Only panic stops what leaves; the failsafe ports' answers and never-block destinations still do. */

@@ -11,7 +11,7 @@ import { outgoingZone, sideHas, zoneOf } from './oracle/zones.ts'
 import type { ConnectionState, Judgement, Packet, Stage } from './packet.ts'
 import { protocolNumbers } from './port.ts'
 import type { Origin } from './settings.ts'
-import { blockListRule, discovery, essentials, failsafeRule, hiddenIpv4, neverBlockRule, outgoingEssentials, reversePathExempt, stageRules, zoneForwardRule } from './stages.ts'
+import { blockListRule, discovery, essentials, failsafeRule, hiddenIpv4, neverBlockRule, outgoingEssentials, reversePathExempt, stageRules, tooBig, zoneForwardRule } from './stages.ts'
 import type { Essential } from './stages.ts'
 
 const accept: Verdict = { kind: 'accept' }
@@ -160,10 +160,17 @@ function routed(packet: Packet, host: Host): Packet {
 function judgeEarly(firewall: Firewall, packet: Packet): Judgement | null {
   if (packet.direction === 'out') return judgeEarlyOutput(firewall, packet)
   if (isDiscovery(packet) || failsafeOf(firewall, packet) !== null || neverBlockOf(firewall, packet, 'source') !== null) return null
-  if (firewall.panic) return builtin(drop, 'panic', stageRules.panic, 'panic mode')
   const list = firewall.blockLists.find((candidate) => listContains(candidate, packet.family, packet.source))
-  if (list === undefined) return null
-  return written(drop, 'block-list', blockListRule(list.name), { layer: 'admin', file: list.file, text: `block list ${list.name}` })
+  if (list !== undefined) return written(drop, 'block-list', blockListRule(list.name), { layer: 'admin', file: list.file, text: `block list ${list.name}` })
+  if (!firewall.panic || isAboutWhatPasses(firewall, packet)) return null
+  return builtin(drop, 'panic', stageRules.panic, 'panic mode')
+}
+
+/** In a panic: a router says that something this host sent is too big, and there is something it may send. */
+function isAboutWhatPasses({ failsafePorts, neverBlock }: Firewall, packet: Packet): boolean {
+  const { type, code } = tooBig[packet.family]
+  return packet.direction === 'in' && failsafePorts.length + neverBlock.length > 0
+    && packet.protocol === (packet.family === 'ipv4' ? 1 : 58) && packet.icmpType === type && (code === null || packet.icmpCode === code)
 }
 
 /** Only panic stops what leaves, but for the answers of failsafe ports and never-block destinations. */

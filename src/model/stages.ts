@@ -40,6 +40,14 @@ export function zoneForwardRule(zone: string): string {
  */
 export const discovery: readonly number[] = [133, 134, 135, 136]
 
+/**
+ * By these a router says that it cannot hand on what this host sends, because it is too big. Panic does not stop them where
+ * something else passes (failsafe ports, never-block): a session that passes would hang with its first long line.
+ */
+export const tooBig: Readonly<Record<Family, { readonly type: number; readonly code: number | null }>> = {
+  ipv4: { type: 3, code: 4 }, ipv6: { type: 2, code: null },
+}
+
 /** Neighbour and router discovery, which the reverse path filter must not ask about: kernels had no answer for them. */
 export const reversePathExempt: readonly number[] = [134, 135]
 

@@ -111,6 +111,26 @@ t.test('panic drops all in every direction, known connections and loopback too',
   t.end()
 })
 
+t.test('in a panic routers may still say that packets of failsafe ports and of never-block are too big for them', (t) => {
+  const icmp = (type: number, code: number, more: Partial<Packet> = {}): Packet => {
+    const { sourcePort: _, destinationPort: __, ...rest } = packet('203.0.113.1', us, 'tcp 1', more)
+    return { ...rest, protocol: 1, icmpType: type, icmpCode: code }
+  }
+  const friends = { neverBlock: ['192.0.2.7'] }
+  const open = { failsafePorts: [{ port: '2222', protocol: 'tcp' }] } as const
+  for (const main of [friends, open]) {
+    const firewall = firewallOf(withMain(shipped, main), true)
+    t.equal(told(firewall, icmp(3, 4), 'related'), 'accept at connection by connection/established')
+    t.equal(told(firewall, icmp(3, 4, { direction: 'forward', outInterface: 'eth1' }), 'related'), 'drop at panic by panic', 'none of this host')
+    t.equal(told(firewall, icmp(3, 3), 'related'), 'drop at panic by panic', 'another error')
+    t.equal(told(firewall, icmp(8, 0)), 'drop at panic by panic')
+  }
+  t.equal(told(firewallOf(shipped, true), icmp(3, 4), 'related'), 'drop at panic by panic', 'where nothing passes nothing is too big')
+  const bad = firewallOf({ ...withMain(shipped, { ...open, block: ['bad'] }), lists: new Map([['bad', list('bad', ['203.0.113.0'])]]) }, true)
+  t.equal(told(bad, icmp(3, 4), 'related'), 'drop at block-list by block/bad', 'a router in a list is not heard, panic or not')
+  t.end()
+})
+
 t.test('what the host sends is nobody\'s business', (t) => {
   t.equal(told(firewallOf(withMain(shipped, { defaultZone: 'drop' })), packet(us, '203.0.113.1', 'udp 53', { direction: 'out' })), 'accept at output by output')
   t.end()

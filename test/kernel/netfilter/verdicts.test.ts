@@ -29,6 +29,38 @@ const open22 = { zones: { public: { ports: ['22/tcp', '53/udp'], interfaces: ['e
 /** Everything forwarded from outside is let pass by us. */
 const forwarding = { zones: { public: { target: 'ACCEPT', interfaces: ['ext0'] } } } as const
 
+/** Asks a UDP port, and says as a router would that its answer was too big: FROM TO PORT MTU. */
+const tooBig = `
+import socket, struct, sys
+here, there, port, mtu = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+six = ':' in here
+family = socket.AF_INET6 if six else socket.AF_INET
+asking = socket.socket(family, socket.SOCK_DGRAM)
+asking.bind((here, 0))
+asking.settimeout(1)
+asking.sendto(b'x' * 64, (there, port))
+try:
+    asking.recv(2048)
+    print('answered')
+except TimeoutError:
+    print('silence')
+pack = lambda text: socket.inet_pton(family, text)
+answer = struct.pack('!HHHH', port, asking.getsockname()[1], 1400, 0)
+if six:
+    told = struct.pack('!IHBB', 6 << 28, 1400, 17, 64) + pack(there) + pack(here) + answer
+    message = struct.pack('!BBHI', 2, 0, 0, mtu) + told
+else:
+    told = struct.pack('!BBHHHBBH', 0x45, 0, 1420, 7, 0x4000, 64, 17, 0) + pack(there) + pack(here) + answer
+    message = struct.pack('!BBHHH', 3, 4, 0, 0, mtu) + told
+    total = sum(struct.unpack('!%dH' % (len(message) // 2), message))
+    total = (total & 0xffff) + (total >> 16)
+    message = message[:2] + struct.pack('!H', ~((total & 0xffff) + (total >> 16)) & 0xffff) + message[4:]
+raw = socket.socket(family, socket.SOCK_RAW, 58 if six else 1)
+raw.bind((here, 0))
+raw.sendto(message, (there, 0))
+import time; time.sleep(0.1)
+`
+
 for (const variant of variants) {
   t.test(variant, { skip: why ?? false }, async (t) => {
     const one = await createNetfilterHost('verdicts', variant, t.testdir())
@@ -200,6 +232,22 @@ for (const variant of variants) {
       await one.apply(open22)
       t.match(await one.outside.say(held, 'again'), /hello|again/, 'what was sent in the panic is sent again by TCP')
       t.same(await outcomes(one, tcp(22)), bothOpen)
+    })
+
+    t.test('in a panic a router may say that packets of a failsafe port are too big, and this host believes it', async (t) => {
+      const mtuTo = async (to: string): Promise<string> => /\bmtu (\d+)/.exec(await one.host.firewall.ok(['ip', 'route', 'get', to]))?.[1] ?? 'as the link'
+      await one.apply({ ...open22, panic: true, main: { failsafePorts: ['53/udp'] } })
+      for (const [from, to, peer, about, mtu] of [
+        [addresses.outside.v4, ext4, addresses.outside.v4, 53, 1300], [addresses.outside.v6, ext6, addresses.outside.v6, 53, 1320],
+      ] as const) {
+        t.equal(await one.host.outside.ok(['python3', '-c', tooBig, from, to, String(about), String(mtu)]), 'answered')
+        t.equal(await mtuTo(peer), String(mtu), `${peer}: smaller from now on`)
+        await one.host.firewall.ok(['ip', 'route', 'flush', 'cache'])
+      }
+      await one.apply({ ...open22, panic: true })
+      await one.host.outside.ok(['python3', '-c', tooBig, addresses.outside.v4, ext4, '53', '1280'])
+      t.equal(await mtuTo(addresses.outside.v4), 'as the link', 'where nothing passes nobody is heard')
+      await one.apply(open22)
     })
 
     t.test('within a zone packets are forwarded when it says so', async (t) => {
