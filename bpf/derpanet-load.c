@@ -15,9 +15,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ethtool.h>
 #include <linux/if_link.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <pwd.h>
 #include <stdarg.h>
@@ -27,7 +29,9 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/fsuid.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -48,7 +52,8 @@ static void usage(FILE *to)
 	      "\n"
 	      "  derpanet-load load   --pin DIR [--object FILE] [--mount] [--owner USER]\n"
 	      "                                                    load, or adopt what is pinned; switch existing links over\n"
-	      "  derpanet-load attach --pin DIR --mode native|generic IFNAME...\n"
+	      "  derpanet-load attach --pin DIR --mode native|generic|auto IFNAME...\n"
+	      "                                                    auto: native, but not where that takes speed from accepted traffic\n"
 	      "  derpanet-load detach --pin DIR IFNAME...          our link only; what is not attached is fine\n"
 	      "  derpanet-load status --pin DIR [--json]           program and links\n"
 	      "  derpanet-load unload --pin DIR                    detach everywhere, remove every pin\n"
@@ -693,7 +698,50 @@ static int remove_link(const char *path)
 	return unlink(path);
 }
 
-int attach_one(const char *dir, const char *ifname, int prog, bool generic)
+static int ask_device(int fd, const char *ifname, void *request)
+{
+	struct ifreq ifreq = { .ifr_data = request };
+
+	snprintf(ifreq.ifr_name, IFNAMSIZ, "%s", ifname);
+	return ioctl(fd, SIOCETHTOOL, &ifreq);
+}
+
+/*
+ * The name of what the device does to merge received frames before the kernel sees them, "" if it does nothing of the kind.
+ * The program is given single frames, so attaching it switches that off: bulk traffic then comes in many times as many packets.
+ */
+static void merging_of(const char *ifname, char name[ETH_GSTRING_LEN + 1])
+{
+	struct { struct ethtool_sset_info head; __u32 count; } sets = { { .cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1ULL << ETH_SS_FEATURES }, 0 };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ethtool_gstrings *names = NULL;
+	struct ethtool_gfeatures *features = NULL;
+
+	name[0] = 0;
+	if (fd < 0 || ask_device(fd, ifname, &sets) || !sets.head.sset_mask || sets.count > 1024)
+		goto out;
+	names = calloc(1, sizeof(*names) + sets.count * ETH_GSTRING_LEN);
+	features = calloc(1, sizeof(*features) + (sets.count + 31) / 32 * sizeof(features->features[0]));
+	if (!names || !features)
+		goto out;
+	*names = (struct ethtool_gstrings){ .cmd = ETHTOOL_GSTRINGS, .string_set = ETH_SS_FEATURES, .len = sets.count };
+	*features = (struct ethtool_gfeatures){ .cmd = ETHTOOL_GFEATURES, .size = (sets.count + 31) / 32 };
+	if (ask_device(fd, ifname, names) || ask_device(fd, ifname, features))
+		goto out;
+	for (__u32 i = 0; i < sets.count; i++) {
+		const char *each = (char *)names->data + i * ETH_GSTRING_LEN;
+
+		if (features->features[i / 32].active >> i % 32 & 1 && (!strcmp(each, "rx-lro") || !strcmp(each, "rx-gro-hw")))
+			snprintf(name, ETH_GSTRING_LEN + 1, "%.*s", ETH_GSTRING_LEN, each);
+	}
+out:
+	free(names);
+	free(features);
+	if (fd >= 0)
+		close(fd);
+}
+
+int attach_one(const char *dir, const char *ifname, int prog, bool generic, bool keep_speed)
 {
 	const char *wanted = generic ? "generic" : "native", *mode;
 	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE);
@@ -721,6 +769,16 @@ int attach_one(const char *dir, const char *ifname, int prog, bool generic)
 			return 0;
 		}
 		remove_link(path); /* the interface is another one by now, or the mode changes */
+	}
+	if (keep_speed) {
+		char merging[ETH_GSTRING_LEN + 1];
+
+		merging_of(ifname, merging);
+		if (merging[0]) {
+			snprintf(reason, sizeof(reason), "auto: the device merges frames (%s), which native XDP would end", merging);
+			print_result(ifname, "refused", NULL, reason);
+			return 1;
+		}
 	}
 	other = attached_program(ifindex, &mode);
 	if (other) {
@@ -764,7 +822,7 @@ static int command_attach(const char *dir, const char *mode, char **ifnames)
 	char version[NAME_MAX + 1], path[PATH_BYTES];
 	int prog, failed = 0;
 
-	if (!mode || (strcmp(mode, "native") && strcmp(mode, "generic")) || !*ifnames) {
+	if (!mode || (strcmp(mode, "native") && strcmp(mode, "generic") && strcmp(mode, "auto")) || !*ifnames) {
 		usage(stderr);
 		return EXIT_USAGE;
 	}
@@ -775,7 +833,7 @@ static int command_attach(const char *dir, const char *mode, char **ifnames)
 	if (prog < 0)
 		return fail(EXIT_PINS, "%s: %s", path, strerror(errno));
 	for (; *ifnames; ifnames++)
-		failed |= attach_one(dir, *ifnames, prog, !strcmp(mode, "generic"));
+		failed |= attach_one(dir, *ifnames, prog, !strcmp(mode, "generic"), !strcmp(mode, "auto"));
 	return failed ? EXIT_REFUSED : EXIT_DONE;
 }
 

@@ -31,8 +31,8 @@ bool is_ifname(const char *name);
 int open_pin_dir(const char *dir, const char *owner);
 int find_version(const char *dir, char version[NAME_MAX + 1], const char *prefer, bool clean);
 int command_load(const char *dir, const char *object_file);
-/* 0 or 1; prints the line. */
-int attach_one(const char *dir, const char *ifname, int prog, bool generic);
+/* 0 or 1; prints the line. With keep_speed it refuses where native XDP would end what the device does for bulk traffic. */
+int attach_one(const char *dir, const char *ifname, int prog, bool generic, bool keep_speed);
 
 /* derpanet-restore.c */
 struct restore_options {

@@ -440,7 +440,7 @@ static unsigned int restore_xdp(const struct boot_file *file, const char *pins)
 		__u32 ifindex = if_nametoindex(file->links[i].name);
 
 		if (ifindex && set_element(pins, version, "dp_links", ifindex, &row))
-			attached += !attach_one(pins, file->links[i].name, prog, file->links[i].generic);
+			attached += !attach_one(pins, file->links[i].name, prog, file->links[i].generic, false);
 	}
 	close(dir);
 	return attached;

@@ -45,7 +45,8 @@ type StartBus = typeof import('./dbus/server.ts').startBus
 const exitStatus = { ended: 0, failed: 1, usage: 2, second: 3 } as const
 const busRetryMs = 5000
 const packAfterMs = 300
-/** Costs one netlink message while nobody commits to nf_tables. */
+/** How often XDP is asked whether something is to be tried again. */
+const retryLookMs = 1000
 /** A guard is a process of Node's: on a slow machine with other work it takes its time. */
 const guardStartMs = 10_000
 
@@ -259,10 +260,12 @@ async function serveBus(daemon: Daemon, startBus: StartBus, options: CommandLine
 }
 
 function followLinks(daemon: Daemon, xdp: XdpDataplane, boot: BootWriter, log: Log): void {
+  const follow = (work: () => Promise<void>): void => {
+    daemon.alone(work).then(() => boot.linksChanged()).catch((error: unknown) => log.error({ error }, 'links could not be followed'))
+  }
+  setInterval(() => { if (xdp.isRetryDue()) follow(() => xdp.retry()) }, retryLookMs).unref()
   try {
-    watchLinks(() => {
-      daemon.alone(() => xdp.refreshLinks()).then(() => boot.linksChanged()).catch((error: unknown) => log.error({ error }, 'links could not be followed'))
-    })
+    watchLinks(() => follow(() => xdp.refreshLinks()))
   } catch (error) {
     log.warn({ error: (error as Error).message }, 'links are not watched; XDP follows new interfaces at the next change')
   }

@@ -21,7 +21,8 @@ export interface CommandLine {
   readonly paths: DaemonPaths
   readonly busAddress: string | null
   readonly bus: boolean
-  readonly xdp: 'auto' | 'off'
+  /** What `auto` in the configuration means; `off` whatever it says. */
+  readonly xdp: 'auto' | 'native' | 'generic' | 'off'
   readonly variant: 'nft' | 'legacy' | null
   readonly logFormat: 'journald' | 'syslog' | 'json' | 'pretty' | null
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error'
@@ -54,7 +55,8 @@ Where things are:
   --loader FILE       XDP loader                           (derpanet-load beside the program)
 
 What is done:
-  --xdp auto|off      off: never attach XDP, the ruleset decides alone        (auto)
+  --xdp MODE          native or generic: that is what auto in the configuration means; off: never attach XDP,
+                      whatever it says, the ruleset decides alone             (auto)
   --variant nft|legacy   which iptables to use             (the one the host uses)
   --bus-address ADDR  D-Bus to serve                       (the system bus)
   --no-bus            serve no D-Bus at all
@@ -106,7 +108,7 @@ export function parseCommandLine(args: readonly string[], program: string): Comm
     },
     busAddress: values['bus-address'] ?? null,
     bus: values['no-bus'] !== true,
-    xdp: oneOf('--xdp', values.xdp ?? 'auto', ['auto', 'off']),
+    xdp: oneOf('--xdp', values.xdp ?? 'auto', ['auto', 'native', 'generic', 'off'] as const),
     variant: values.variant === undefined ? null : oneOf('--variant', values.variant, ['nft', 'legacy'] as const),
     logFormat: values.log === undefined ? null : oneOf('--log', values.log, ['journald', 'syslog', 'json', 'pretty'] as const),
     logLevel: oneOf('--log-level', values['log-level'] ?? (values.debug === undefined ? 'info' : debugLevel(values.debug)), ['debug', 'info', 'warn', 'error']),

@@ -4,11 +4,15 @@
 //   load sink PORT                              reads everything that comes, answers one byte for one byte to who sends one
 //   load stream HOST PORT SECONDS               bytes a second over one connection
 //   load turns HOST PORT SECONDS                round trips of one byte a second over one connection
+//   load wire NETNS IFNAME NETNS IFNAME         two tap devices, and frames from each to the other, until SIGTERM. As with a card,
+//                                               frames have at most 1,514 bytes, a page each with room before it, and GRO merges them
 // A connection is delayed when it takes 900 ms or more: the first retransmission of a SYN comes after one second.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -16,7 +20,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -258,6 +266,47 @@ static int measure(char **args, int turns)
 	return 0;
 }
 
+static int tap(const char *netns, const char *name)
+{
+	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_NAPI };
+	int space = open(netns, O_RDONLY | O_CLOEXEC), fd;
+	if (space < 0 || setns(space, CLONE_NEWNET)) die(netns);
+	close(space);
+	snprintf(request.ifr_name, IFNAMSIZ, "%s", name);
+	fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 || ioctl(fd, TUNSETIFF, &request)) die("tap");
+	return fd;
+}
+
+static int wire_end[2];
+
+static void *carry(void *arg)
+{
+	int from = wire_end[arg != NULL], to = wire_end[arg == NULL];
+	struct pollfd readable = { .fd = from, .events = POLLIN };
+	static __thread char frame[1 << 16];
+	while (!ended) {
+		ssize_t length = read(from, frame, sizeof frame);
+		if (length > 0) (void)!write(to, frame, length); /* a full queue drops, as on a wire */
+		else if (errno == EAGAIN) poll(&readable, 1, 100);
+		else usleep(1000); /* the device is not up yet */
+	}
+	return NULL;
+}
+
+static int wire(char **args)
+{
+	pthread_t other;
+	wire_end[0] = tap(args[0], args[1]);
+	wire_end[1] = tap(args[2], args[3]);
+	puts("ready");
+	fflush(stdout);
+	if (pthread_create(&other, NULL, carry, &wire_end)) die("pthread_create");
+	carry(NULL);
+	pthread_join(other, NULL);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct rlimit files = { MAX_FD, MAX_FD };
@@ -270,6 +319,7 @@ int main(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], "sink")) return sink(argv + 2);
 	if (argc == 5 && !strcmp(argv[1], "stream")) return measure(argv + 2, 0);
 	if (argc == 5 && !strcmp(argv[1], "turns")) return measure(argv + 2, 1);
+	if (argc == 6 && !strcmp(argv[1], "wire")) return wire(argv + 2);
 	fprintf(stderr, "usage: load server PORT FLOWPORT DENIED | load client HOST PORT FLOWPORT DENIED PER_SEC FLOWS FLOOD_PER_SEC\n");
 	return 2;
 }

@@ -27,9 +27,9 @@ is 'derpanet-early' active "$(property derpanet-early ActiveState)"
 until_true 4 bash -c 'derpanetctl status | grep -q "ext0: native"'
 shown=$(derpanetctl status); sed 's/^/# /' <<<"$shown"
 like 'the BPF object is loaded' '"(loaded|adopted)":true,.*"program":[0-9]+' "$(journal)"
-like 'native where the driver has it' 'ext0: native' "$shown"
-like 'not on a dummy, with the reason' 'dummy0: off: EOPNOTSUPP: the driver has no native XDP' "$shown"
-like 'not on a bridge, with the reason' 'br0: off: EOPNOTSUPP' "$shown"
+like 'native where it is asked for' 'ext0: native' "$shown"
+like 'by itself not on a dummy, with the reason' 'dummy0: off: auto: native XDP on a dummy slows accepted traffic down' "$shown"
+like 'nor on a bridge, with the reason' 'br0: off: auto: native XDP on a bridge' "$shown"
 unlike 'a port of a bridge is nobody'"'"'s business' '^ +port0: native' "$shown"
 figure "modules now: $(loaded)"
 pid=$(property derpanetd MainPID)
@@ -42,12 +42,12 @@ raw=$(iptables -t raw -L -nvx | awk '/match-set derpa-bad-4/ { sum += $1 } END {
 is 'XDP dropped what is on the list before the ruleset saw it: packets that raw had to drop' 0 "$raw"
 
 part 'generic, asked for by name'
-echo 'xdp-interfaces: {dummy0: generic, br0: native}' >>/etc/derpanet/derpanet.yaml
+sed -i 's/^xdp-interfaces: .*/xdp-interfaces: {ext0: native, dummy0: generic, br0: native}/' /etc/derpanet/derpanet.yaml
 systemctl reload derpanetd; until_true 4 bash -c 'derpanetctl status | grep -q "dummy0: generic"'
 shown=$(derpanetctl status)
 like 'generic on the dummy' 'dummy0: generic' "$shown"
 like 'what was asked for and cannot be is degraded' 'xdp +degraded' "$shown"
-like 'with its reason' 'br0: off: EOPNOTSUPP' "$shown"
+like 'with its reason' 'br0: off: EOPNOTSUPP: the driver has no native XDP' "$shown"
 packets_configuration; systemctl reload derpanetd; until_true 4 bash -c '! derpanetctl status | grep -q "dummy0: generic"'
 
 part 'a boot'

@@ -5,6 +5,7 @@ default-zone: public
 block: [bad]
 never-block: [192.0.2.48/28]
 failsafe-ports: [2222/tcp]
+xdp-interfaces: {ext0: native}
 END
     cat >/etc/derpanet/zones/public.yaml <<'END'
 services: [ssh]

@@ -33,7 +33,7 @@ PATH=$PATH:/usr/sbin:/sbin
 outside() { nsenter --net=/run/peers/outside -- "$@"; }
 inside() { nsenter --net=/run/peers/inside -- "$@"; }
 derpanetctl() { ${process.execPath} ${join(repository, 'dist/derpanetctl.js')} "$@"; }
-derpanetd() { ${process.execPath} ${join(repository, 'dist/derpanetd.js')} "$@"; }
+derpanetd() { ${process.execPath} ${join(repository, 'dist/derpanetd.js')} --xdp native "$@"; }
 log() { cat /run/derpanetd.log; }
 try() {
   printf '{"id":1,"op":"probe","items":[{"kind":"%s","host":"%s","port":%s,"timeoutMs":1000}]}\\n' "$1" "\${3:-${addresses.firewall.ext4}}" "\${2:-0}" |

@@ -16,7 +16,7 @@ import { ZoneIds, createXdp } from '../../src/kernel/xdp/xdp.ts'
 import type { XdpDataplane, XdpOptions } from '../../src/kernel/xdp/xdp.ts'
 import { zoneOf } from '../../src/kernel/xdp/attachments.ts'
 import type { DropEvent } from '../../src/kernel/xdp/events.ts'
-import { whyNot } from '../../src/kernel/xdp/links.ts'
+import { whyNot, whyNotAuto } from '../../src/kernel/xdp/links.ts'
 import type { Link } from '../../src/kernel/xdp/links.ts'
 import { loadLibBpf } from '../../src/kernel/xdp/libbpf.ts'
 import { openMaps } from '../../src/kernel/xdp/maps.ts'
@@ -29,8 +29,9 @@ const peers = ['192.0.2.2', '192.0.2.3', '192.0.2.4'] as const
 const silent = { info() {}, warn() {} }
 const pingOnce = promisify(execFile)
 
+/** Native, as nobody is asked for on devices of software but by name. */
 function plan(early: Partial<EarlyPlan> = {}, rest: Partial<Plan> = {}): Plan {
-  return { sets: [], chains: [], hooks: [], early: { ...noEarly, ...early }, interfaces: [], defaultZone: 'public', ...rest }
+  return { sets: [], chains: [], hooks: [], early: { ...noEarly, ...early }, interfaces: [], defaultZone: 'public', xdp: { mode: 'native', interfaces: {} }, ...rest }
 }
 
 function blocking(...sources: readonly string[]): Partial<EarlyPlan> {
@@ -176,7 +177,7 @@ t.test('interfaces come, go, change their name and become ports', { skip }, asyn
   run('ip', 'link', 'set', 'br0', 'up')
   await xdp.refreshLinks()
   t.match((await texts(xdp))['br0'], /^off: EOPNOTSUPP: the driver has no native XDP/)
-  t.equal((await xdp.status()).state, 'ok', 'auto: off is an answer')
+  t.equal((await xdp.status()).state, 'degraded', 'asked for by name, refused')
 
   run('ip', 'link', 'del', 'new1')
   run('ip', 'link', 'del', 'br0')
@@ -189,7 +190,7 @@ t.test('interfaces come, go, change their name and become ports', { skip }, asyn
 t.test('modes: native, generic and off, by interface and by option', { skip }, async (t) => {
   const xdp = create()
   t.teardown(() => xdp.purge())
-  const modes = (mode: 'auto' | 'generic' | 'off', interfaces: Record<string, 'native' | 'off'> = {}): Plan => plan(blocking('192.0.2.2'), { xdp: { mode, interfaces } })
+  const modes = (mode: 'native' | 'generic' | 'off', interfaces: Record<string, 'native' | 'off'> = {}): Plan => plan(blocking('192.0.2.2'), { xdp: { mode, interfaces } })
   await enforce(xdp, modes('generic'))
   t.match(await texts(xdp), { wan0: 'generic', 'dmz.5': 'generic' })
   t.match(attachedTo('wan0'), /xdpgeneric/)
@@ -197,14 +198,14 @@ t.test('modes: native, generic and off, by interface and by option', { skip }, a
   await enforce(xdp, modes('generic', { wan0: 'native' }))
   t.match(await texts(xdp), { wan0: 'native', 'dmz.5': 'generic' })
   t.equal(await answers('192.0.2.2'), false)
-  await enforce(xdp, modes('auto', { wan0: 'off' }))
+  await enforce(xdp, modes('native', { wan0: 'off' }))
   t.match(await texts(xdp), { wan0: 'off: xdp: off', 'dmz.5': 'native' })
   t.equal(attachedTo('wan0'), '')
   t.equal(await answers('192.0.2.2'), true)
   await enforce(xdp, modes('off'))
   t.equal((await xdp.status()).state, 'off')
   t.same(await testLoader().links(), [])
-  await enforce(xdp, modes('auto'))
+  await enforce(xdp, modes('native'))
   t.equal((await xdp.status()).state, 'ok')
   xdp.close()
 
@@ -212,6 +213,120 @@ t.test('modes: native, generic and off, by interface and by option', { skip }, a
   await off.prepare(plan())
   t.equal(attachedTo('wan0'), '', 'what an earlier daemon attached is removed before anything changes')
   t.match((await off.apply(plan())).summary, 'off: xdp: off')
+})
+
+t.test('auto: not on devices of software, which would lose speed, and says so; by name it is there all the same', { skip }, async (t) => {
+  const xdp = create()
+  t.teardown(() => xdp.purge())
+  await enforce(xdp, plan(blocking('192.0.2.2'), { xdp: { mode: 'native', interfaces: {} } }))
+  t.match(attachedTo('wan0'), /xdp/)
+  await enforce(xdp, plan(blocking('192.0.2.2'), { xdp: { mode: 'auto', interfaces: { 'dmz.5': 'native' } } }))
+  t.match(await texts(xdp), { wan0: /^off: auto: native XDP on a veth slows accepted traffic down/, 'dmz.5': 'native' })
+  t.equal(attachedTo('wan0'), '', 'an earlier native one leaves')
+  t.equal((await xdp.status()).state, 'ok', 'auto: off is an answer')
+  t.equal(xdp.isRetryDue(), false)
+  await enforce(xdp, plan(blocking('192.0.2.2'), { xdp: { mode: 'auto', interfaces: {} } }))
+  t.equal((await xdp.status()).state, 'off')
+
+  t.match(await testLoader().attach('auto', ['wan0']), [{ state: 'attached', mode: 'native' }], 'the loader looks only at what the driver would lose')
+})
+
+t.test('auto chooses by what a device is made of', (t) => {
+  const link = (name: string, kind: string, master: string | null = null): Link => ({ name, ifindex: 1, isEthernet: true, isUp: true, isLoopback: false, kind, master, lower: null })
+  const card = link('eth0', '')
+  const ports = [link('eth1', '', 'bond0'), link('eth2', '', 'bond0')]
+  t.equal(whyNotAuto(card, [card]), null, 'a card')
+  for (const kind of ['veth', 'tun', 'bridge', 'dummy', 'vxlan', 'wireguard', 'team']) t.match(whyNotAuto(link('x0', kind), []), new RegExp(`^auto: native XDP on a ${kind} slows`))
+  t.equal(whyNotAuto(link('bond0', 'bond'), [...ports, card]), null, 'a bond of cards')
+  t.match(whyNotAuto(link('bond0', 'bond'), [...ports, link('v0', 'veth', 'bond0')]), /^auto: v0 is a veth, and native XDP/)
+  t.end()
+})
+
+t.test('what could not be attached is tried again, ever more slowly, and at once when the link comes back', { skip }, async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'derpanet-foreign-'))
+  t.teardown(() => rmSync(dir, { recursive: true }))
+  writeFileSync(join(dir, 'foreign.c'), '__attribute__((section("xdp"), used)) int foreign(void *ctx) { return 2; }\nchar l[] __attribute__((section("license"), used)) = "GPL";\n')
+  run('clang', '-O2', '-target', 'bpf', '-c', join(dir, 'foreign.c'), '-o', join(dir, 'foreign.o'))
+  const occupy = (): string => run('ip', 'link', 'set', 'wan0', 'xdpdrv', 'obj', join(dir, 'foreign.o'), 'sec', 'xdp')
+  const leave = (): string => run('ip', 'link', 'set', 'wan0', 'xdpdrv', 'off')
+  let clock = 0
+  const xdp = create({ now: () => clock })
+  t.teardown(() => xdp.purge())
+  occupy()
+  await enforce(xdp, plan(blocking('192.0.2.2')))
+  t.match((await texts(xdp))['wan0'], /^off: busy/)
+  t.equal(xdp.isRetryDue(), false)
+  const waits: number[] = []
+  for (let tries = 0; tries < 10; tries++) {
+    const begun = clock
+    while (!xdp.isRetryDue()) clock += 500
+    waits.push((clock - begun) / 1000)
+    await xdp.retry()
+    t.match((await texts(xdp))['wan0'], /^off: busy/)
+  }
+  t.same(waits, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300], 'seconds')
+  leave()
+  await xdp.refreshLinks()
+  t.match((await texts(xdp))['wan0'], /^off: busy/, 'events of other links do not bring the next try forward')
+  clock += 300_000
+  await xdp.retry()
+  t.equal((await texts(xdp))['wan0'], 'native')
+  t.equal(await answers('192.0.2.2'), false, 'and it drops')
+  t.equal(xdp.isRetryDue(), false)
+
+  // somebody takes ours off and puts another there: drift finds it, and it comes back when the other is gone
+  rmSync(join(pinDir, 'links', 'wan0'))
+  occupy()
+  t.match((await xdp.drift()).lines, ['XDP: our program is gone from wan0'])
+  await enforce(xdp, plan(blocking('192.0.2.2')))
+  t.match((await texts(xdp))['wan0'], /^off: busy/)
+  leave()
+  run('ip', 'link', 'set', 'wan0', 'down')
+  await xdp.refreshLinks()
+  run('ip', 'link', 'set', 'wan0', 'up')
+  await xdp.refreshLinks()
+  t.equal((await texts(xdp))['wan0'], 'native', 'the link came back: no waiting')
+})
+
+t.test('a program that could not be loaded is tried again, ever more slowly', { skip }, async (t) => {
+  const object = join(mkdtempSync(join(tmpdir(), 'derpanet-late-')), 'derpanet.bpf.o')
+  t.teardown(() => rmSync(join(object, '..'), { recursive: true }))
+  writeFileSync(object, 'no object')
+  let clock = 0
+  const xdp = create({ object, now: () => clock })
+  t.teardown(() => xdp.purge())
+  await enforce(xdp, plan(blocking('192.0.2.2')))
+  t.match((await texts(xdp))['xdp'], /the kernel refused it/)
+  clock = 9999
+  t.equal(xdp.isRetryDue(), false)
+  clock = 10_000
+  await xdp.retry()
+  t.match((await texts(xdp))['xdp'], /the kernel refused it/)
+  copyFileSync(paths.object, object)
+  clock = 29_999
+  t.equal(xdp.isRetryDue(), false, 'twice as long')
+  clock = 30_000
+  await xdp.retry()
+  t.equal((await texts(xdp))['wan0'], 'native')
+  t.equal(await answers('192.0.2.2'), false, 'it drops')
+
+  const off = create({ mode: 'off', now: () => clock })
+  await enforce(off, plan())
+  clock += 1e9
+  t.equal(off.isRetryDue(), false, 'who wants it off is not asked')
+})
+
+t.test('modes are changed many times over, and each time it is what was asked for', { skip, timeout: 120_000 }, async (t) => {
+  const xdp = create()
+  t.teardown(() => xdp.purge())
+  const modes = ['native', 'generic', 'off', 'generic', 'native', 'off'] as const
+  for (let turn = 0; turn < 60; turn++) {
+    const mode = modes[turn % modes.length]!
+    await enforce(xdp, plan(blocking('192.0.2.2'), { xdp: { mode, interfaces: {} } }))
+    const found = (await texts(xdp))['wan0']
+    if (found !== (mode === 'off' ? 'off: xdp: off' : mode)) return t.fail(`turn ${turn}: ${mode} was asked for, it is ${found}`)
+  }
+  t.pass('60 turns')
 })
 
 t.test('a foreign program is never evicted', { skip }, async (t) => {

@@ -4,8 +4,9 @@ import { dirname, join } from 'node:path'
 import { followsText } from '../../src/daemon/enforcer.ts'
 import { eventually, repository, type PrivateHost, type Ran, type RunOptions, type Running } from './private-host.ts'
 
+/** The links of a private host are made of software, where nobody gets XDP who does not ask for it. */
 export const daemonCommands = {
-  derpanetd: [process.execPath, join(repository, 'dist/derpanetd.js')],
+  derpanetd: [process.execPath, join(repository, 'dist/derpanetd.js'), '--xdp', 'native'],
   firewalld: ['/usr/sbin/firewalld', '--nofork', '--nopid'],
 } as const
 export type DaemonKind = keyof typeof daemonCommands

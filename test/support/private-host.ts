@@ -182,7 +182,8 @@ export async function runCommand(argv: readonly string[], options: RunOptions = 
   })
 }
 
-function startCommand(argv: readonly string[], options: { readonly env?: Readonly<Record<string, string>>; readonly logFile?: string } = {}): Running {
+/** Starts one command and leaves it running. */
+export function startCommand(argv: readonly string[], options: { readonly env?: Readonly<Record<string, string>>; readonly logFile?: string } = {}): Running {
   const [file, ...args] = argv
   if (file === undefined) throw new Error('no command')
   const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...environment, ...options.env } })

@@ -5,9 +5,9 @@ import { layout } from '../../compile/xdp/layout.ts'
 import type { XdpMode } from '../../model/settings.ts'
 import type { DataplaneStatus } from '../dataplane.ts'
 import type { Exec } from '../exec.ts'
-import { observeLinks, whyNot } from './links.ts'
+import { observeLinks, whyNot, whyNotAuto } from './links.ts'
 import type { Link } from './links.ts'
-import type { AttachMode, Loader } from './loader.ts'
+import type { AskedMode, AttachMode, Loader } from './loader.ts'
 import type { XdpMaps } from './maps.ts'
 import type { XdpLog, ZoneIds } from './xdp.ts'
 
@@ -16,9 +16,11 @@ export interface AttachmentsOptions {
   readonly exec: Exec
   readonly maps: XdpMaps
   readonly zones: ZoneIds
-  /** `auto` = as the plan says. */
+  /** What `auto` in the plan means; `off` whatever the plan says. */
   readonly override: XdpMode
   readonly log: XdpLog
+  /** Milliseconds that only grow. */
+  readonly now: () => number
 }
 
 /** How an interface came out. Kept, so that one which refuses is not asked again at every change. */
@@ -28,10 +30,15 @@ interface Outcome {
   readonly attached: AttachMode | null
   /** Why not; "" when attached. */
   readonly reason: string
+  /** When it is asked again, on the clock of {@link AttachmentsOptions.now}; null = not before it is another one or was down. */
+  readonly retry: { readonly atMs: number; readonly tries: number } | null
 }
 
-/** Modes an interface may get. `auto`: native or nothing; its cost for accepted traffic is not measured yet. */
-const attachModes: Readonly<Record<XdpMode, AttachMode | null>> = { auto: 'native', native: 'native', generic: 'generic', off: null }
+const askedModes = ['native', 'generic', 'auto'] as const
+/** What a driver does not have does not come by waiting. */
+const isLasting = /^(EOPNOTSUPP|auto): /
+const firstRetryMs = 2000
+const longestRetryMs = 300_000
 
 export class Attachments {
   private readonly options: AttachmentsOptions
@@ -52,7 +59,12 @@ export class Attachments {
     return changes
   }
 
-  /** After links changed. An interface that refused before is asked again only if it is a new one. */
+  /** Is an interface that could not take the program to be asked again? {@link refresh} does it. */
+  isRetryDue(): boolean {
+    return [...this.outcomes.values()].some(({ retry }) => this.isDue(retry))
+  }
+
+  /** After links changed. An interface that refused before is asked again if it is a new one, was down, or its time has come. */
   async refresh(plan: Plan): Promise<string> {
     return this.reconcile(plan, await observeLinks(this.options.exec))
   }
@@ -86,38 +98,34 @@ export class Attachments {
     const { loader } = this.options
     const pinned = new Map((await loader.links()).map((pin) => [pin.interface, pin]))
     const outcomes = new Map<string, Outcome>()
-    const attach: Record<AttachMode, Link[]> = { native: [], generic: [] }
+    const attach: Record<AskedMode, Link[]> = { native: [], generic: [], auto: [] }
 
     for (const link of links) {
-      const wanted = this.modeFor(plan, link.name)
-      const mode = attachModes[wanted]
-      const before = this.outcomes.get(link.name)
-      const pin = pinned.get(link.name)
-      const isOn = pin?.state === 'attached' && pin.ifindex === link.ifindex
+      const { name, ifindex } = link
+      const wanted = this.modeFor(plan, name)
+      const before = this.outcomes.get(name)
+      const pin = pinned.get(name)
+      const isOn = pin?.state === 'attached' && pin.ifindex === ifindex
       const obstacle = whyNot(link, links)
       const keeps = isOn && obstacle === 'down' // what was attached stays when the link goes down for a while
+      const stays = (attached: AttachMode | null, reason = ''): void => void outcomes.set(name, { ifindex, wanted, attached, reason, retry: null })
+      const slow = wanted === 'auto' ? whyNotAuto(link, links) : null
       if (obstacle !== null && !keeps) {
         // ports, loopback and the like are not worth a line unless somebody named them in the configuration
-        if (obstacle === 'down' || plan.xdp?.interfaces[link.name] !== undefined) {
-          outcomes.set(link.name, { ifindex: link.ifindex, wanted, attached: null, reason: obstacle })
-        }
-      } else if (mode === null) {
-        outcomes.set(link.name, { ifindex: link.ifindex, wanted, attached: null, reason: 'xdp: off' })
-      } else if (isOn && pin.mode === mode) {
-        outcomes.set(link.name, { ifindex: link.ifindex, wanted, attached: mode, reason: '' })
-      } else if (before !== undefined && before.ifindex === link.ifindex && before.wanted === wanted && before.attached === null && before.reason !== 'down') {
-        outcomes.set(link.name, before)
-      } else {
-        attach[mode].push(link)
-      }
+        if (obstacle === 'down' || plan.xdp?.interfaces[name] !== undefined) stays(null, obstacle)
+      } else if (wanted === 'off') stays(null, 'xdp: off')
+      else if (slow !== null) stays(null, slow)
+      else if (isOn && pin.mode === modeOf(wanted)) stays(modeOf(wanted))
+      else if (before?.attached === null && before.ifindex === ifindex && before.wanted === wanted && before.reason !== 'down' && !this.isDue(before.retry)) outcomes.set(name, before)
+      else attach[wanted].push(link)
     }
 
     const kept = new Set([...outcomes].filter(([, { attached }]) => attached !== null).map(([name]) => name))
-    const leaving = [...pinned.keys()].filter((name) => !kept.has(name) && !attach.native.concat(attach.generic).some((link) => link.name === name))
+    const leaving = [...pinned.keys()].filter((name) => !kept.has(name) && !askedModes.some((asked) => attach[asked].some((link) => link.name === name)))
     const keptIndexes = new Set([...kept].map((name) => outcomes.get(name)!.ifindex))
     for (const ifindex of this.options.maps.links().keys()) if (!keptIndexes.has(ifindex)) this.options.maps.removeLink(ifindex)
     if (leaving.length > 0) await loader.detach(leaving)
-    for (const mode of ['native', 'generic'] as const) await this.attach(plan, mode, attach[mode], outcomes)
+    for (const asked of askedModes) await this.attach(plan, asked, attach[asked], outcomes)
 
     for (const [name, { attached, ifindex }] of outcomes) {
       if (attached !== null) this.options.maps.setLink(ifindex, { flags: layout.LINK_ENFORCE, zone: this.options.zones.idOf(zoneOf(plan, name)) })
@@ -128,23 +136,35 @@ export class Attachments {
     return changes
   }
 
-  private async attach(plan: Plan, mode: AttachMode, links: readonly Link[], outcomes: Map<string, Outcome>): Promise<void> {
+  private async attach(plan: Plan, asked: AskedMode, links: readonly Link[], outcomes: Map<string, Outcome>): Promise<void> {
     if (links.length === 0) return
-    const results = await this.options.loader.attach(mode, links.map(({ name }) => name))
+    const results = await this.options.loader.attach(asked, links.map(({ name }) => name))
     for (const link of links) {
       const result = results.find((each) => each.interface === link.name)
-      const attached = result?.state === 'attached' ? mode : null
+      const attached = result?.state === 'attached' ? modeOf(asked) : null
       const reason = attached !== null ? '' : (result?.reason ?? 'the loader said nothing')
       const wanted = this.modeFor(plan, link.name)
-      outcomes.set(link.name, { ifindex: link.ifindex, wanted, attached, reason })
+      const tries = (this.outcomes.get(link.name)?.retry?.tries ?? 0) + 1
+      const waitMs = Math.min(longestRetryMs, firstRetryMs * 2 ** Math.min(tries - 1, 16))
+      const retry = attached !== null || isLasting.test(reason) ? null : { atMs: this.options.now() + waitMs, tries }
+      outcomes.set(link.name, { ifindex: link.ifindex, wanted, attached, reason, retry })
       this.options.log.info({ interface: link.name, wanted, xdp: attached ?? 'off', ...(reason === '' ? {} : { reason }) }, 'XDP on an interface')
     }
   }
 
-  private modeFor(plan: Plan, ifname: string): XdpMode {
-    if (this.options.override !== 'auto') return this.options.override
-    return plan.xdp?.interfaces[ifname] ?? plan.xdp?.mode ?? 'auto'
+  private isDue(retry: Outcome['retry']): boolean {
+    return retry !== null && retry.atMs <= this.options.now()
   }
+
+  private modeFor(plan: Plan, ifname: string): XdpMode {
+    const asked = plan.xdp?.interfaces[ifname] ?? plan.xdp?.mode ?? 'auto'
+    return asked === 'auto' || this.options.override === 'off' ? this.options.override : asked
+  }
+}
+
+/** What is attached when that is asked for: auto is native, or nothing. */
+function modeOf(asked: AskedMode): AttachMode {
+  return asked === 'generic' ? 'generic' : 'native'
 }
 
 /** The zone by interface: bound by name, by the first wildcard that fits, else the default one. */

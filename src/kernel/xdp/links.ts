@@ -60,3 +60,13 @@ export function whyNot(link: Link, links: readonly Link[]): string | null {
   if (child !== undefined) return `carries ${child.name} (${child.kind})`
   return link.isUp ? null : 'down'
 }
+
+/**
+ * Why `auto` leaves a link to the ruleset, or null: native XDP keeps the speed of accepted traffic where a driver receives each
+ * frame into memory of its own. Devices made of software hand over what somebody else sent, often 64 KiB at a time: for the
+ * program it is cut up and copied (docs/adr/0011 has the figures). What a driver itself would lose, derpanet-load asks it.
+ */
+export function whyNotAuto(link: Link, links: readonly Link[]): string | null {
+  const soft = link.kind === 'bond' ? links.find(({ master, kind }) => master === link.name && kind !== '') : link.kind === '' ? undefined : link
+  return soft === undefined ? null : `auto: ${soft === link ? '' : `${soft.name} is a ${soft.kind}, and `}native XDP on a ${soft.kind} slows accepted traffic down; "native" or "generic" asks for it all the same`
+}

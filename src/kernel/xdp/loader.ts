@@ -1,9 +1,12 @@
 // derpanet-load as a function: runs it and reads its JSON lines. What the lines mean for a plan is xdp.ts's business.
 import { existsSync } from 'node:fs'
 import { printable } from '../../errors.ts'
+import type { XdpMode } from '../../model/settings.ts'
 import type { Exec } from '../exec.ts'
 
 export type AttachMode = 'native' | 'generic'
+/** auto: native, refused where the device would do less for accepted traffic with it. */
+export type AskedMode = Exclude<XdpMode, 'off'>
 
 /** One interface as attach and detach answer. */
 export interface AttachResult {
@@ -25,7 +28,7 @@ export interface PinnedLink {
 export interface Loader {
   /** Loads or adopts. Returns the version directory's name. Throws an Error whose message is the reason for a person. */
   load(): Promise<{ readonly version: string; readonly adopted: boolean }>
-  attach(mode: AttachMode, ifnames: readonly string[]): Promise<readonly AttachResult[]>
+  attach(mode: AskedMode, ifnames: readonly string[]): Promise<readonly AttachResult[]>
   detach(ifnames: readonly string[]): Promise<readonly AttachResult[]>
   links(): Promise<readonly PinnedLink[]>
   unload(): Promise<void>

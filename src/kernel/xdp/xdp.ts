@@ -36,12 +36,14 @@ export interface XdpOptions {
   readonly object: string
   readonly exec: Exec
   readonly log: XdpLog
-  /** `off` overrides whatever the plan says and removes what an earlier daemon attached. Default auto. */
+  /** What `auto` in the plan means; `off` wins over whatever the plan says and removes what an earlier daemon attached. Default auto. */
   readonly mode?: XdpMode
   /** Drops reported to onDrop listeners: one in `every`, at most `perSec` a second and CPU. Default 1 and 100. */
   readonly events?: { readonly every: number; readonly perSec: number }
   /** Any u32; default random. Tests fix it. */
   readonly salt?: number
+  /** Milliseconds that only grow; default the process's. */
+  readonly now?: () => number
 }
 
 /** What the loaded program says about a frame. */
@@ -57,6 +59,10 @@ export interface XdpDataplane extends Dataplane {
   drift(): Promise<Drift>
   /** Follows new, renamed and removed interfaces. Call it when links change; never concurrently with the other methods. */
   refreshLinks(): Promise<void>
+  /** Is something that could not be loaded or attached to be tried again? Cheap. */
+  isRetryDue(): boolean
+  /** Tries it; what cannot be done now either is due again later, ever more slowly. Never concurrently with the other methods. */
+  retry(): Promise<void>
   /** Links that carry the program; null when XDP is off. */
   attached(): readonly { readonly name: string; readonly mode: AttachMode }[] | null
   /** Sampled drops, while somebody listens. Returns the unsubscriber. */
@@ -71,6 +77,9 @@ export interface XdpDataplane extends Dataplane {
 }
 
 const pollIntervalMs = 100
+/** A program that was refused: the verifier's work is worth it now and then. */
+const firstReloadMs = 10_000
+const longestReloadMs = 600_000
 const xdpDrop = 1
 
 interface Open {
@@ -94,6 +103,8 @@ class Xdp implements XdpDataplane {
   private open: Open | null = null
   /** Why XDP is not there; null when it is, or was not tried yet. */
   private offReason: string | null = null
+  /** When loading is tried again, and how long it waits the time after. */
+  private loadAgain = { atMs: Infinity, waitMs: firstReloadMs }
   private plan: Plan | null = null
   private readonly listeners = new Set<(event: DropEvent) => void>()
   private stopPolling: (() => void) | null = null
@@ -134,6 +145,21 @@ class Xdp implements XdpDataplane {
     if (this.open === null || this.plan === null) return
     const changes = await this.open.attachments.refresh(this.plan)
     if (changes !== '') this.options.log.info({ changes }, 'XDP follows the interfaces')
+  }
+
+  isRetryDue(): boolean {
+    return this.open === null ? this.now() >= this.loadAgain.atMs : this.open.attachments.isRetryDue()
+  }
+
+  async retry(): Promise<void> {
+    if (this.plan === null || !this.isRetryDue()) return
+    if (this.open !== null) return this.refreshLinks()
+    this.offReason = null
+    await this.apply(this.plan)
+  }
+
+  private now(): number {
+    return (this.options.now ?? performance.now.bind(performance))()
   }
 
   attached(): ReturnType<XdpDataplane['attached']> {
@@ -215,12 +241,14 @@ class Xdp implements XdpDataplane {
     try {
       if (this.options.mode === 'off') throw new Error('xdp: off')
       this.open = await this.load()
+      this.loadAgain = { atMs: Infinity, waitMs: firstReloadMs }
       if (this.listeners.size > 0) this.startPolling()
       return this.open
     } catch (error) {
       const reason = printable((error as Error).message, 500)
       await this.removeOldProgram(reason)
       this.offReason = reason
+      if (this.options.mode !== 'off') this.loadAgain = { atMs: this.now() + this.loadAgain.waitMs, waitMs: Math.min(longestReloadMs, 2 * this.loadAgain.waitMs) }
       this.options.log.info({ reason }, 'XDP is off; the ruleset decides alone')
       return null
     }
@@ -235,7 +263,7 @@ class Xdp implements XdpDataplane {
       const salt = this.options.salt ?? randomBytes(4).readUInt32LE()
       const halves = new Halves(maps, salt)
       const attachments = new Attachments({
-        loader: this.loader, exec: this.options.exec, maps, zones: this.zones, override: this.options.mode ?? 'auto', log: this.options.log,
+        loader: this.loader, exec: this.options.exec, maps, zones: this.zones, override: this.options.mode ?? 'auto', log: this.options.log, now: () => this.now(),
       })
       const prog = libbpf.openPin(`${dir}/prog`)
       this.options.log.info({ version, adopted }, 'XDP program is loaded')
