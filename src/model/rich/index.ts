@@ -112,7 +112,8 @@ function readWords(text: string): Words {
       const { name, value } = token
       if (name === 'family') family = parseFamily(value)
       else if (name === 'priority') priority = parsePriority(value)
-      else if (limit !== null && (limitAttributes as readonly string[]).includes(name)) (limit as Map<string, string>).set(name, value)
+      else if (limit !== null && !(limit as Map<string, string>).has(name) && (limitAttributes as readonly string[]).includes(name)) (limit as Map<string, string>).set(name, value)
+      else if (limit !== null && limit.size === 0) refuse('INVALID_RULE', "'limit' without a value")
       else if (open !== undefined && takes(open, name)) open.attributes.set(name, value)
       else refuse('INVALID_RULE', knownAttributes.has(name) ? outside(name) : `bad attribute '${name}'`)
       continue
@@ -143,10 +144,12 @@ function spendPending(clauses: readonly Clause[], pending: RichLimit | null): re
   return clauses.map((clause) => (clause === taker ? { ...clause, limit: pending } : clause))
 }
 
-/** Only of a log the last of two equal attributes counts; elsewhere the second one is a mistake. */
+/** Parts that firewalld reads together with their one attribute: a second one stands outside of them. */
+const singles: ReadonlySet<Part> = new Set<Part>(['service', 'protocol', 'icmp-block', 'icmp-type'])
+
+/** Of two equal attributes the last one counts, as in firewalld. */
 function takes(clause: Clause, name: string): boolean {
-  const mayRepeat = clause.word === 'log' || clause.word === 'nflog'
-  return attributesOf[clause.word].includes(name) && (mayRepeat || !clause.attributes.has(name))
+  return attributesOf[clause.word].includes(name) && !(singles.has(clause.word) && clause.attributes.has(name))
 }
 
 const knownAttributes: ReadonlySet<string> = new Set([...Object.values(attributesOf).flat(), ...limitAttributes])
@@ -167,7 +170,6 @@ function parseFamily(text: string): Family {
 function parsePriority(text: string): number {
   if (!/^[+-]?\d{1,9}$/.test(text)) refuse('INVALID_PRIORITY', `invalid 'priority' attribute value '${text}'.`)
   const priority = Number(text)
-  if (priority < -32768 || priority > 32767) refuse('INVALID_PRIORITY', "'priority' attribute must be between -32768 and 32767.")
   return priority === 0 ? 0 : priority
 }
 
@@ -197,10 +199,11 @@ function assemble({ clauses, family, priority }: Words): RichRule {
 
 /** The order is firewalld's: a client sees the code of the first check that fails. */
 function checkRule(rule: RichRule): void {
-  const { element, action } = rule
+  const { element, action, priority } = rule
   if (rule.family === null) {
     if (rule.source?.kind === 'address' || rule.destination !== null || element?.kind === 'forward-port') refuse('MISSING_FAMILY')
   }
+  if (priority < -32768 || priority > 32767) refuse('INVALID_PRIORITY', "'priority' attribute must be between -32768 and 32767.")
   if (element === null) {
     if (action === null && (rule.log === null || rule.priority === 0)) refuse('INVALID_RULE', 'no element, no action')
     if (rule.source === null && rule.destination === null && rule.priority === 0) {
