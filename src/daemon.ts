@@ -56,8 +56,6 @@ export interface DaemonOptions {
   /** Absent = nothing can be passed through. */
   readonly passthrough?: Passthrough
   readonly wayBack: WayBackEdges
-  /** For tests of the interface only: what is not enforced yet is accepted and does nothing. */
-  readonly acceptUnenforced?: boolean
   /** At start, when it is clear what is going to be enforced first: edges can get ready while the kernel works. */
   readonly onChosen?: (settings: Settings) => void
   /** The permanent configuration is good and in force; what it alone would be enforced as, for the next boot. */
@@ -80,7 +78,6 @@ interface Candidate {
   readonly record: GenerationRecord | null
 }
 
-const acceptsUnenforced = 'WHAT IS NOT ENFORCED YET IS ACCEPTED AND DOES NOTHING (--accept-unenforced): NOT A FIREWALL TO RELY ON'
 const firstRetryDelayMs = 5000
 const expiryRetryMs = 1000
 const retryLimitMs = 300_000
@@ -173,7 +170,7 @@ export class Daemon implements FirewallService {
       dataplanes: await this.enforcer.status(),
       pending: this.pending,
       problem: this.problem,
-      warnings: [...(this.options.acceptUnenforced === true ? [acceptsUnenforced] : []), ...this.notices.values(), ...this.fileWarnings, ...this.warnings],
+      warnings: [...this.notices.values(), ...this.fileWarnings, ...this.warnings],
       ...(this.unconfirmed()),
     }
   }
@@ -208,7 +205,6 @@ export class Daemon implements FirewallService {
   }
 
   private async startAlone(): Promise<void> {
-    if (this.options.acceptUnenforced === true) this.log.warn({}, acceptsUnenforced)
     const refused: string[] = []
     const facts: Record<string, string | number> = {}
     const { generations, journal } = this.options
@@ -288,9 +284,7 @@ export class Daemon implements FirewallService {
     if (content === null) return null
     const digest = digestSettings(candidate.settings)
     const base = content.header.settings !== digest ? combineZones(candidate.settings) : this.journalBase(candidate.settings, content.header.runtime)
-    const reduce = (runtime: Runtime, change: Change): Reduced<Runtime> => reduceRuntime(this.accepting(runtime), change)
-    const found = replayJournal(base, content, this.options.clock.monotonicMs(), reduce)
-    const replayed = { ...found, runtime: this.accepting(found.runtime) }
+    const replayed = replayJournal(base, content, this.options.clock.monotonicMs(), reduceRuntime)
     for (const { change, reason } of replayed.failed) this.log.warn({ change: change.kind, reason }, 'runtime change could not be brought back')
     decision(this.log, 'runtime-journal', {
       base: content.header.generation, same: content.header.settings === digest, changes: content.lines.length, replayed: replayed.applied,
@@ -382,7 +376,9 @@ export class Daemon implements FirewallService {
     const reduced = reduceRuntime(before.runtime, change)
     if (reduced.world === before.runtime) return { name: reduced.name, generation: before.generation, events: [] }
     // in an emergency nothing is left for later
-    const summary = await this.enforce(reduced.world, this.leasesAfter(reduced, started), false, change.kind !== 'panic-set')
+    const summary = reduced.timed !== undefined
+      ? await this.enforcer.editTimed(reduced.timed)
+      : await this.enforce(reduced.world, this.leasesAfter(reduced, started), false, change.kind !== 'panic-set')
     await this.persist(change, before)
     this.commitChange(change, caller, reduced, started)
     const generation = this.requireRunning().generation
@@ -780,13 +776,9 @@ export class Daemon implements FirewallService {
     }
   }
 
-  private accepting(runtime: Runtime): Runtime {
-    return this.options.acceptUnenforced === true ? { ...runtime, acceptUnenforced: true } : runtime
-  }
-
   /** What is enforced when nobody changes anything: zones made of several files are one. */
   private runtimeOf(settings: Settings, panic = false): Runtime {
-    return this.accepting({ settings: combineZones(settings), panic })
+    return { settings: combineZones(settings), panic }
   }
 
   /** For the permanent world. Throws RUNNING_BUT_FAILED: what would be changed is not what is written. */

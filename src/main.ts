@@ -103,7 +103,7 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
   let held: string | null = ''
   let bus: Promise<void> | null = null
   const daemon: Daemon = new Daemon({
-    version, dataplanes: dataplanes.all, generations, journal, clock: systemClock, log, files: filesOf(options), passthrough: createPassthrough(dataplanes.exec, options.variant), acceptUnenforced: options.acceptUnenforced,
+    version, dataplanes: dataplanes.all, generations, journal, clock: systemClock, log, files: filesOf(options), passthrough: createPassthrough(dataplanes.exec, options.variant),
     wayBack: wayBackEdges(options, dataplanes.exec),
     // The bus, the biggest part of the program, gets ready while iptables works.
     onChosen: () => { if (options.bus) bus ??= startServing(daemon, options, log, stopping, inForce) },

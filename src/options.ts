@@ -30,7 +30,6 @@ export interface CommandLine {
   readonly logFile: string | null
   /** firewalld's own tree as the permanent configuration; null = ours. */
   readonly firewalldTree: { readonly system: string; readonly defaults: string } | null
-  readonly acceptUnenforced: boolean
 }
 
 /** A command line that cannot be understood; exit status 2. */
@@ -64,7 +63,6 @@ What is done:
   --purge             remove every rule, set, map and program of ours, and end
   --log FORMAT        journald, syslog, json or pretty     (what fits the output)
   --log-level LEVEL   debug, info, warn or error           (info)
-  --accept-unenforced  FOR TESTS OF THE INTERFACE ONLY: accept what is not enforced yet, and do nothing for it
   --help, --version
 
 In the place of firewalld, on its files as they are:
@@ -94,7 +92,6 @@ export function parseCommandLine(args: readonly string[], program: string): Comm
     firewalldTree: values['system-config'] === undefined && values['default-config'] === undefined ? null : {
       system: values['system-config'] ?? `${root}/etc/firewalld`, defaults: values['default-config'] ?? `${root}/usr/lib/firewalld`,
     },
-    acceptUnenforced: values['accept-unenforced'] === true,
     logFile: values['log-file'] ?? null,
     paths: {
       etc: values['config-dir'] ?? `${root}/etc/derpanet`,
@@ -143,7 +140,7 @@ const optionTable = {
   'no-bus': { type: 'boolean' }, xdp: { type: 'string' }, variant: { type: 'string' }, purge: { type: 'boolean' }, guard: { type: 'boolean' }, log: { type: 'string' },
   'log-level': { type: 'string' }, 'vendor-dir': { type: 'string' }, 'system-config': { type: 'string' }, 'default-config': { type: 'string' },
   'log-file': { type: 'string' }, debug: { type: 'string' }, nofork: { type: 'boolean' }, nopid: { type: 'boolean' },
-  'accept-unenforced': { type: 'boolean' }, help: { type: 'boolean', short: 'h' }, version: { type: 'boolean', short: 'V' },
+  help: { type: 'boolean', short: 'h' }, version: { type: 'boolean', short: 'V' },
 } as const
 
 /** For the manual's test. */

@@ -1,6 +1,7 @@
 // Firewall → Plan: the one place where the meaning of a configuration becomes chains and sets. Pure; the order in which
 // zones or sources were written does not matter, only what the Firewall says about their order of decision.
 import type { Firewall } from '../model/firewall.ts'
+import { isTimed } from '../model/ipset.ts'
 import { essentials, failsafeRule, outgoingEssentials, stageRules } from '../model/stages.ts'
 import type { Essential } from '../model/stages.ts'
 import { hiddenIpv4Rules, invalidRules } from './denied.ts'
@@ -12,7 +13,7 @@ import type { Hook, Plan, PlanChain, PlanMatch, PlanRule } from './plan.ts'
 import { compilePolicy } from './policy.ts'
 import { helperChains, preroutingChains } from './prerouting.ts'
 import { compilePublished, letsAllTranslatedIn } from './published.ts'
-import { SetRegistry } from './sets.ts'
+import { SetRegistry, userSet } from './sets.ts'
 import { shareWith } from './share.ts'
 import { compileZoneRules, forwardChainName, inputChainName } from './zone.ts'
 
@@ -59,6 +60,8 @@ function build(firewall: Firewall): Plan {
   }
   for (const policy of firewall.policies) chains.push(...orNone(compilePolicy(policy, context)))
   const nat = compileNat(firewall, context)
+  // there whether a rule asks for it or not, so that entries have a place to live
+  for (const ipset of firewall.ipsets.values()) if (isTimed(ipset.options)) sets.add(userSet(ipset))
   return {
     sets: sets.list(),
     chains: [...chains, ...nat.chains],

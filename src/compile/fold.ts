@@ -191,8 +191,8 @@ export function foldSources(owner: string, list: readonly Rule[], folds: readonl
   }
   list.forEach((rule, index) => {
     const { kind } = rule.verdict
-    // what does not decide has its place among what does
-    if (kind !== 'accept' && kind !== 'drop' && kind !== 'reject') return close()
+    // what does not decide has its place among what does, and whoever is judged before a limit does not use it up
+    if ((kind !== 'accept' && kind !== 'drop' && kind !== 'reject') || rule.limit !== undefined) return close()
     const fold = folds[index]!
     if (fold === null) return segment.pass(rule, index)
     if (segment.add(rule, index, fold)) return

@@ -4,11 +4,12 @@ import { families } from '../model/addr.ts'
 import type { Family, Prefix } from '../model/addr.ts'
 import type { Effect, Limit, PacketType, PortMatch, PortProtocol, PortRange, RejectType } from '../model/firewall.ts'
 import type { DirectSettings } from '../model/direct.ts'
+import type { TimedEdit } from '../model/change.ts'
 import type { AddressList, Origin, XdpMode } from '../model/settings.ts'
 
 /** Families are words of a plan: who reads plans need not know the model. */
 export { families }
-export type { Family }
+export type { Family, TimedEdit }
 
 /** What a set holds. Families need two sets, so `family` is null only for `port` and `mac`. */
 /** `interface` = names of interfaces, as ipset elements (`0.0.0.0/0,eth0`), asked for where a packet came in. */

@@ -137,7 +137,7 @@ function portFoldOf(rule: Rule): PortFold | null {
 }
 
 /**
- * Where the sets stand. Accepting rules may change places with each other but not with a reject or drop, so only
+ * Where the sets stand. Accepting rules may change places with each other but not with a reject, a drop or a limit, so only
  * the rules of one run of accepts are folded: the run with most plain ports (the last of equals), which is the zone's
  * own ports and services; rich rules with other priorities have runs of their own and stay single rules.
  * `at`: index before which the set rules go; the end without any plain port.
@@ -145,11 +145,11 @@ function portFoldOf(rule: Rule): PortFold | null {
 function foldPlace({ list: rules, ports }: Columns): { start: number; end: number; at: number; count: number } {
   let best = { start: 0, end: 0, at: rules.length, count: 0 }
   for (let start = 0; start < rules.length; start++) {
-    if (rules[start]!.verdict.kind !== 'accept') continue
+    if (!isPlainAccept(rules[start]!)) continue
     let end = start
     let count = 0
     let at = -1
-    for (; end < rules.length && rules[end]!.verdict.kind === 'accept'; end++) {
+    for (; end < rules.length && isPlainAccept(rules[end]!); end++) {
       if (ports[end] === null) continue
       if (at < 0) at = end
       count++
@@ -158,4 +158,8 @@ function foldPlace({ list: rules, ports }: Columns): { start: number; end: numbe
     start = end
   }
   return best
+}
+
+function isPlainAccept({ verdict, limit }: Rule): boolean {
+  return verdict.kind === 'accept' && limit === undefined
 }

@@ -1,6 +1,6 @@
 // Brings every dataplane to a plan, or back to the previous one. Knows no settings and no queue.
 import { DerpanetError, printable } from '../errors.ts'
-import type { Plan } from '../compile/plan.ts'
+import type { Plan, TimedEdit } from '../compile/plan.ts'
 import type { ApplyReport, Counters, Dataplane, DataplaneStatus, Drift } from '../kernel/dataplane.ts'
 import type { Log } from '../log.ts'
 
@@ -54,6 +54,16 @@ export class Enforcer {
     this.lagging = later
     if (!later) reports.push(...await this.followAll(plan))
     return reports.join('; ')
+  }
+
+  /** Entries of a set with a timeout, in the kernel alone. Resolves with one line for the log. Throws DerpanetError. */
+  async editTimed(edit: TimedEdit): Promise<string> {
+    try {
+      for (const dataplane of this.dataplanes) await dataplane.editTimed?.(edit)
+    } catch (cause) {
+      throw asDerpanetError(cause)
+    }
+    return `ipset ${edit.ipset}: ${edit.flush ? 'flushed, ' : ''}${edit.add.length} added, ${edit.remove.length} removed`
   }
 
   /** Can something be left to settle()? */

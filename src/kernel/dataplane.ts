@@ -1,6 +1,6 @@
 // The Dataplane interface: what the daemon needs from anything that enforces a Plan. kernel/memory is the fake,
 // kernel/netfilter and kernel/xdp the real ones.
-import type { Plan } from '../compile/plan.ts'
+import type { Plan, TimedEdit } from '../compile/plan.ts'
 
 /** Packets and bytes by rule id since the daemon first counted; survives reload. */
 export type Counters = ReadonlyMap<string, { readonly packets: bigint; readonly bytes: bigint }>
@@ -43,6 +43,8 @@ export interface Dataplane {
    * back what was written.
    */
   apply(plan: Plan, signal?: AbortSignal, single?: boolean): Promise<ApplyReport>
+  /** Entries of a set with a timeout of the plan in force. Throws when the kernel does not take them. */
+  editTimed?(edit: TimedEdit): Promise<void>
   /**
    * Does what single changes left. Throws when the kernel does not hold what was written; the next apply() then looks at
    * everything and puts it right.

@@ -91,6 +91,17 @@ export interface Reduced<World> {
   readonly expiries: readonly Expiry[]
   /** Keys of timers that this change makes void. */
   readonly cancelled: readonly string[]
+  /** What happens in the kernel alone. Absent = nothing. */
+  readonly timed?: TimedEdit
+}
+
+/** Entries (canonical) of a set with a timeout: nobody but the kernel knows which ones are in it. First everything goes with `flush`. */
+export interface TimedEdit {
+  readonly ipset: string
+  readonly flush: boolean
+  readonly add: readonly string[]
+  /** What is not there is gone already. */
+  readonly remove: readonly string[]
 }
 
 export type { ZoneSettings, IpSetSettings }

@@ -6,6 +6,11 @@ import type { BoundedEntry, Bounds } from './ipset-entry.ts'
 /** The kernel's default for `maxelem`. */
 export const defaultMaxElements = 65536
 
+/** Its entries go by themselves, so that the kernel alone knows which there are. */
+export function isTimed({ timeout = '0' }: Readonly<Record<string, string>>): boolean {
+  return timeout !== '0'
+}
+
 /**
  * Canonical entries in the given order. Throws INVALID_ENTRY for a bad entry, a duplicate, or an entry inside another;
  * COMMAND_FAILED for more than the set can hold.

@@ -24,6 +24,13 @@ export function parseProtocol(text: string): number | null {
   return text === lower.toUpperCase() && Object.hasOwn(numbers, lower) ? numbers[lower]! : null
 }
 
+/** A number that a rule can ask packets for: iptables reads 0 as "every protocol". Throws INVALID_PROTOCOL. */
+export function requireMatchableProtocol(text: string): number {
+  const number = requireProtocol(text)
+  if (number === 0) throw new DerpanetError('INVALID_PROTOCOL', `${printable(text)}: protocol 0 (hopopt) cannot be matched by iptables`)
+  return number
+}
+
 /** As {@link parseProtocol}. Throws INVALID_PROTOCOL. */
 export function requireProtocol(text: string): number {
   const number = parseProtocol(text)

@@ -50,10 +50,8 @@ export function resolve(runtime: Runtime): Resolved {
     problems.add('INVALID_ZONE', `the default zone '${printable(main.defaultZone)}' does not exist`, origin)
   }
   for (const { problems: found } of [...resolved, ...policies]) problems.found.push(...found)
-  for (const { unenforced } of [...active, ...inForce]) problems.found.push(...unenforced)
   const bound = zones.flatMap(({ name, sources, interfaces }) => [name, sources, interfaces])
   lastConflicts.get(bound, problems, () => checkConflicts(zones, problems))
-  reportTimedSets([...active, ...inForce], settings, problems)
   for (const found of inForce) checkPolicy(found, settings.policies.get(found.policy.name)!, zonesByName, problems)
   checkDirect(settings, problems)
   const reversePath = reversePathOf(settings.main, problems)
@@ -82,12 +80,10 @@ export function resolve(runtime: Runtime): Resolved {
     xdp: { mode: main.xdp, interfaces: main.xdpInterfaces },
   }
   checkPublished(firewall, problems)
-  const isAccepted = (problem: Problem): boolean => runtime.acceptUnenforced === true && problem.unenforced === true
-  const refused = problems.found.filter((problem) => !isAccepted(problem))
   return {
-    firewall: refused.length === 0 ? firewall : null,
-    problems: refused,
-    warnings: [...[...active, ...inForce].flatMap(({ warnings }) => warnings), ...problems.found.filter(isAccepted)],
+    firewall: problems.found.length === 0 ? firewall : null,
+    problems: problems.found,
+    warnings: [...active, ...inForce].flatMap(({ warnings }) => warnings),
   }
 }
 
@@ -135,18 +131,6 @@ function resolveIpSet(name: string, entry: Entry<IpSetSettings>): IpSet {
   const ipset = { name, type, family: ipSetFamily(type, options), options, entries, origin: originOf(entry, `ipset ${name}`) }
   ipsetsOf.set(entry, ipset)
   return ipset
-}
-
-/** Entries of a set with a timeout come and go in the kernel alone; nobody here puts them there yet. */
-function reportTimedSets(active: readonly Findings[], settings: Settings, problems: Problems): void {
-  const used = new Set(active.flatMap(({ ipsets }) => [...ipsets]))
-  for (const name of used) {
-    const entry = settings.ipsets.get(name)
-    const timeout = entry?.value.options['timeout']
-    if (entry !== undefined && timeout !== undefined && timeout !== '0') {
-      problems.notEnforced(`option timeout of ipset ${name}`, originOf(entry, `ipset ${name}`, 'options', 'timeout'))
-    }
-  }
 }
 
 function mainOrigin(main: Entry<MainSettings>, key: string, item: string, list = false): ReturnType<typeof originOf> {

@@ -205,8 +205,6 @@ export interface Runtime {
   readonly panic: boolean
   /** Interfaces that were put into "the default zone" without naming it: they follow when it changes. Absent = none. */
   readonly defaultBound?: ReadonlySet<string>
-  /** For tests of the interface only: what is not enforced yet is accepted and does nothing. */
-  readonly acceptUnenforced?: true
 }
 
 export const emptyZone: ZoneSettings = {

@@ -92,7 +92,7 @@ async function startDaemon(folder: string, version: Version): Promise<{ daemon: 
   const generations = await GenerationStore.open(join(folder, 'state'), () => {})
   const paths = { system: join(folder, 'etc'), defaults: join(folder, 'usr'), shipped: join(repository, 'etc/lib'), own: null }
   const daemon = new Daemon({
-    version: 'test', clock: systemClock, log: silentLog, generations, dataplanes: [createMemory()], acceptUnenforced: true,
+    version: 'test', clock: systemClock, log: silentLog, generations, dataplanes: [createMemory()],
     journal: new RuntimeJournal(join(folder, 'run/runtime.jsonl'), 'boot'),
     wayBack: wayBackEdges({ etc: join(folder, 'etc'), state: join(folder, 'state'), run: join(folder, 'run') }, 'boot'),
     files: permanentFiles({ face: faces[version], loadOptions: () => ({}), storeOf: (face) => createFirewalldStore(paths, face) }),

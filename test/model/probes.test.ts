@@ -119,8 +119,6 @@ const different: Readonly<Record<string, { readonly code?: string; readonly beca
   a17: { because: 'types of arguments: the bus checks them' },
   a20: { because: 'types of arguments: the bus checks them' },
   a241: { code: 'INVALID_SETTING', because: '2.5.0 fails in its own code' },
-  a395: { code: 'COMMAND_FAILED', because: 'entries with a timeout are not enforced yet, and said so' },
-  a414: { code: 'COMMAND_FAILED', because: 'entries with a timeout are not enforced yet, and said so' },
   b14: { because: 'a pending timeout breaks reload in 2.5.0; with us it does not' },
   b26: { because: 'what comes when the time is over is told item by item' },
   b27: { because: 'see b26' },

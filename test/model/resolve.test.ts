@@ -4,7 +4,7 @@ import type { Firewall, Match, Rule, Zone } from '../../src/model/firewall.ts'
 import { formatPrefix } from '../../src/model/addr.ts'
 import { resolve } from '../../src/model/resolve.ts'
 import { reduceRuntime } from '../../src/model/reduce.ts'
-import type { PolicySettings, Settings, ZoneSettings } from '../../src/model/settings.ts'
+import type { IcmpTypeSettings, PolicySettings, Settings, ZoneSettings } from '../../src/model/settings.ts'
 import { emptyPolicy, emptyService } from '../../src/model/settings.ts'
 import { entryOf, running, shippedSettings, withIpSets, withMain, withZones } from './shipped.ts'
 
@@ -143,18 +143,29 @@ t.test('every unknown name and every impossible rule is told at once', (t) => {
   t.end()
 })
 
-t.test('what is not enforced yet is refused by name, but only where it is in force', (t) => {
-  const all: Partial<ZoneSettings> = {
-    richRules: ['rule service name="ssh" accept', 'rule tcp-mss-clamp log', 'rule priority="1" log prefix="thirty characters are too many" '],
-  }
-  t.same(problemsOf(withZones(shipped, { dmz: all })), [], 'nothing is bound to dmz')
-  t.same(problemsOf(withZones(shipped, { dmz: { ...all, interfaces: ['eth0'] } })), [
-    'log beside tcp-mss-clamp in a rich rule', 'a log prefix of more than 29 characters in a rich rule',
-  ].map((what) => `COMMAND_FAILED: ${what} is not enforced yet`))
-  t.same(problemsOf(withMain(shipped, { logDenied: 'all' })), [])
+t.test('what iptables has no words for is refused by name', (t) => {
   t.same(problemsOf(withMain(shipped, { firewalld: { IPv6_rpfilter: 'loose-forward' } })), ['INVALID_VALUE: IPv6_rpfilter=loose-forward cannot be had with iptables'])
-  t.same(problemsOf(withIpSets(withZones(shipped, { dmz: { sources: ['ipset:t'] } }), { t: { type: 'hash:ip', options: { timeout: '5' } } })),
-    ['COMMAND_FAILED: option timeout of ipset t is not enforced yet'])
+  t.same(problemsOf(withZones(shipped, { public: { protocols: ['hopopt'], richRules: ['rule protocol value="0" drop'] } })), [
+    'INVALID_PROTOCOL: 0: protocol 0 (hopopt) cannot be matched by iptables', 'INVALID_PROTOCOL: hopopt: protocol 0 (hopopt) cannot be matched by iptables',
+  ])
+  const numbers: IcmpTypeSettings = { ...shipped.icmptypes.get('echo-request')!.value, destinations: ['ipv4'], ipv4: [[255, null]], ipv6: [] }
+  const odd: Settings = { ...shipped, icmptypes: new Map([...shipped.icmptypes, ['odd', entryOf(numbers)]]) }
+  t.same(problemsOf(withZones(odd, { public: { icmpBlocks: ['odd'] } })), ['INVALID_ICMPTYPE: odd: type 255 cannot be matched by iptables'])
+  t.end()
+})
+
+t.test('a log prefix is cut to what the kernel takes, and a person is told', (t) => {
+  const warningsOf = (rule: string): readonly string[] => (
+    resolve(running(withZones(shipped, { public: { richRules: [rule] } }))).warnings.map(({ code, detail }) => `${code}: ${detail}`))
+  const prefixOf = (rule: string): unknown => firewallOf(withZones(shipped, { public: { richRules: [rule] } })).zones.get('public')!.rules
+    .flatMap(({ verdict }) => ('prefix' in verdict ? [verdict.prefix] : []))[0]
+  const log = (prefix: string): string => `rule service name="ssh" log prefix="${prefix}" accept`
+  t.equal(prefixOf(log('x'.repeat(29))), 'x'.repeat(29))
+  t.same(warningsOf(log('x'.repeat(29))), [])
+  t.equal(prefixOf(log('x'.repeat(127))), 'x'.repeat(29))
+  t.same(warningsOf(log('x'.repeat(127))), [`INVALID_LOG_PREFIX: log is written as '${'x'.repeat(29)}': the kernel takes 29 bytes of a prefix`])
+  t.equal(prefixOf(log(`${'x'.repeat(28)}\u00e9`)), 'x'.repeat(28), 'no half character')
+  t.equal(prefixOf(`rule service name="ssh" nflog prefix="${'x'.repeat(64)}" accept`), 'x'.repeat(63))
   t.end()
 })
 

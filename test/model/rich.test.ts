@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { DerpanetError } from '../../src/errors.ts'
-import { formatRichRule, parseRichRule, unenforcedElement } from '../../src/model/rich/index.ts'
+import { formatRichRule, parseRichRule } from '../../src/model/rich/index.ts'
 import { randomRichRule } from './rich-random.ts'
 import { random, seed } from './random.ts'
 
@@ -119,23 +119,6 @@ t.test('a limit belongs to the log, audit or action it follows, or to the next o
   t.equal(canonical('rule service name=ssh log limit value=1/s audit limit value=2/s accept limit value=3/s'),
     'rule service name="ssh" log limit value="1/s" audit limit value="2/s" accept limit value="3/s"')
   t.equal(canonical('rule limit value=1/s service name=ssh accept'), 'rule service name="ssh" accept limit value="1/s"')
-  t.end()
-})
-
-t.test('what the ruleset cannot enforce yet has a name', (t) => {
-  const named = (text: string): string | null => unenforcedElement(parseRichRule(text))
-  t.equal(named('rule masquerade'), null)
-  t.equal(named('rule family=ipv4 forward-port port=80 protocol=tcp to-port=81'), null)
-  t.equal(named('rule tcp-mss-clamp value=pmtu log'), 'log beside tcp-mss-clamp')
-  t.equal(named(`rule service name=ssh log prefix=${'x'.repeat(30)} accept`), 'a log prefix of more than 29 characters')
-  t.equal(named(`rule service name=ssh log prefix=${'x'.repeat(29)} accept`), null)
-  t.equal(named(`rule service name=ssh nflog prefix=${'x'.repeat(64)} accept`), 'a log prefix of more than 63 characters')
-  t.equal(named('rule service name=ssh nflog accept'), null)
-  t.equal(named('rule service name=ssh audit accept'), null)
-  t.equal(named('rule service name=ssh mark set=1'), null)
-  t.equal(named('rule service name=ssh accept limit value=3/m'), null)
-  t.equal(named('rule service name=ssh accept'), null)
-  t.equal(named('rule icmp-block name=echo-request'), null)
   t.end()
 })
 

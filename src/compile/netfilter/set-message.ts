@@ -11,7 +11,7 @@ import { setShape } from './ipset.ts'
 import type { ShapeOption } from './ipset.ts'
 import { entryWord } from './words.ts'
 
-export const setCommands = { create: 2, destroy: 3, swap: 6, list: 7, add: 9, del: 10, type: 13 } as const
+export const setCommands = { create: 2, destroy: 3, flush: 4, swap: 6, list: 7, add: 9, del: 10, type: 13 } as const
 export type SetCommand = keyof typeof setCommands
 
 /** Without `exclusive` what is there already (or is gone already) is no failure. `elements` = how many it adds or takes away. */
@@ -181,6 +181,11 @@ function writeOption(writer: AttributeWriter, key: ShapeOption, value: string): 
 
 export function destroyRequest(name: string): SetRequest {
   return finish('destroy', begin(name), true)
+}
+
+/** Takes every element out. */
+export function flushRequest(name: string): SetRequest {
+  return finish('flush', begin(name), true)
 }
 
 /** Headers of all sets, or one set with its elements. */

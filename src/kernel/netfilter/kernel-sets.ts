@@ -5,7 +5,7 @@ import { printable } from '../../errors.ts'
 import { addressBits, formatPrefix } from '../../model/addr.ts'
 import { protocolNumbers } from '../../model/port.ts'
 import type { PlanSet } from '../../compile/plan.ts'
-import { attributes, createRequest, dataAttributes, destroyRequest, elementRequests, fillRequests, listRequest, setCommands, typeRequest } from '../../compile/netfilter/set-message.ts'
+import { attributes, createRequest, dataAttributes, destroyRequest, elementRequests, fillRequests, flushRequest, listRequest, setCommands, typeRequest } from '../../compile/netfilter/set-message.ts'
 import type { SetRequest } from '../../compile/netfilter/set-message.ts'
 import { netlinkFlags, eachAttribute, readAttributes, readBigNumber, readNumber, readText } from './nfnetlink.ts'
 import type { NetlinkAnswer, NetlinkRequest, Nfnetlink } from './nfnetlink.ts'
@@ -101,6 +101,10 @@ export class KernelSets {
       const { name, request } = requests[index]!
       if (answer.error !== 0) throw refusal(`${request.command === 'add' ? 'add to' : 'delete from'} ${name}`, request, answer)
     })
+  }
+
+  async flush(name: string): Promise<void> {
+    await this.one(flushRequest(name), `flush ${name}`)
   }
 
   /** Returns those that something still refers to. What does not exist counts as destroyed. */

@@ -13,7 +13,7 @@
 //    anew, and never makes a set pass for what it is not.
 import { families } from '../../model/addr.ts'
 import type { Family } from '../../model/addr.ts'
-import type { Plan } from '../../compile/plan.ts'
+import type { Plan, TimedEdit } from '../../compile/plan.ts'
 import { tables } from '../../compile/netfilter/render.ts'
 import { formatRestore } from '../../compile/netfilter/restore.ts'
 import type { TableChange } from '../../compile/netfilter/restore.ts'
@@ -39,7 +39,7 @@ import type { Commit } from './nft-look.ts'
 import { mapFamilies, ownTables, parseSave } from './observe.ts'
 import type { SavedFamily } from './observe.ts'
 import { SetTypes } from './set-types.ts'
-import { destroySets, editSets, listSets, loadSets, tallySets } from './sets.ts'
+import { destroySets, editSets, editTimedSet, listSets, loadSets, tallySets } from './sets.ts'
 import { DirtyNames, emptyState, readState, removeState, writeState } from './state.ts'
 import type { NetfilterState } from './state.ts'
 import { explicitTools, findTools, hostHasIpv6, linkedVariant, saveTables, withoutMissingFamily } from './tools.ts'
@@ -166,6 +166,12 @@ class Netfilter implements NetfilterDataplane {
       this.problem = (error as Error).message
       throw error
     }
+  }
+
+  async editTimed(edit: TimedEdit): Promise<void> {
+    const { plan } = this
+    if (plan === null) throw new Error('no ruleset is in force')
+    await editTimedSet(this.kernel, plan, (await this.open()).state, edit)
   }
 
   async settle(): Promise<void> {

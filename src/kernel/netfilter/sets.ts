@@ -1,8 +1,8 @@
 // Our kernel sets: which hold what by our own records, loading new ones, editing live ones, destroying what nobody uses.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { printable } from '../../errors.ts'
-import { setMarker } from '../../compile/netfilter/names.ts'
-import type { PlanSet } from '../../compile/plan.ts'
+import { setMarker, setName, slots } from '../../compile/netfilter/names.ts'
+import type { Plan, PlanSet, TimedEdit } from '../../compile/plan.ts'
 import type { LiveEdit, SetLoad } from '../../diff/diff.ts'
 import type { ObservedSet } from '../../diff/observed.ts'
 import { portOwner } from '../../diff/sets.ts'
@@ -53,6 +53,15 @@ export async function editSets(kernel: KernelSets, state: NetfilterState, edits:
     throw new Error(`edit sets ${rolesOf(edits)}: ${(error as Error).message}`, { cause: error })
   }
   record(state, edits)
+}
+
+/** Entries of a set with a timeout. Its record stays: that says nothing of what is in it. */
+export async function editTimedSet(kernel: KernelSets, plan: Plan, state: NetfilterState, { ipset, flush, add, remove }: TimedEdit): Promise<void> {
+  const set = plan.sets.find(({ user }) => user?.name === ipset)
+  const name = set === undefined ? undefined : slots.map((slot) => setName(set.role, slot)).find((one) => state.sets.get(one)?.digest === set.digest)
+  if (set === undefined || name === undefined) throw new Error(`ipset ${printable(ipset)} is not in the kernel`)
+  if (flush) await kernel.flush(name)
+  await kernel.edit([{ name, set, command: 'add', entries: add }, { name, set, command: 'del', entries: remove }])
 }
 
 /** The owner of an element whose count ends with this edit; null when there is none. */

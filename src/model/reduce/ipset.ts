@@ -1,37 +1,34 @@
 // Entries of user ipsets.
 import { DerpanetError, printable } from '../../errors.ts'
-import type { Change, ChangeEvent, Reduced } from '../change.ts'
-import { checkIpSetEntries, checkNewEntry, withEntry, withoutEntry } from '../ipset.ts'
+import type { Change, ChangeEvent, Reduced, TimedEdit } from '../change.ts'
+import { checkIpSetEntries, checkNewEntry, isTimed, withEntry, withoutEntry } from '../ipset.ts'
 import { parseIpSetEntry } from '../ipset-entry.ts'
 import type { Entry, IpSetSettings, Runtime } from '../settings.ts'
 import { reduced, withIpSet } from './world.ts'
 
 type Of<Kind extends Change['kind']> = Extract<Change, { kind: Kind }>
 
-/** Throws INVALID_IPSET, and COMMAND_FAILED for a set with a timeout: its entries live in the kernel alone, and nobody puts them there yet. */
+/** Throws INVALID_IPSET. */
 function ipsetNamed(runtime: Runtime, name: string): Entry<IpSetSettings> {
   const entry = runtime.settings.ipsets.get(name)
   if (entry === undefined) throw new DerpanetError('INVALID_IPSET', printable(name))
-  if (isTimed(entry) && runtime.acceptUnenforced !== true) {
-    throw new DerpanetError('COMMAND_FAILED', `option timeout of ipset ${printable(name)} is not enforced yet`)
-  }
   return entry
 }
 
-function isTimed({ value }: Entry<IpSetSettings>): boolean {
-  const timeout = value.options['timeout']
-  return timeout !== undefined && timeout !== '0'
+/** The world stays as it is: entries of a set with a timeout live in the kernel alone. */
+function timed(runtime: Runtime, ipset: string, edit: Omit<TimedEdit, 'ipset'>, events: readonly ChangeEvent[]): Reduced<Runtime> {
+  return { ...reduced({ ...runtime }, ipset, events), timed: { ipset, ...edit } }
 }
 
 /** Throws INVALID_IPSET, INVALID_ENTRY, ALREADY_ENABLED, COMMAND_FAILED. */
 export function addEntry(runtime: Runtime, change: Of<'ipset-entry-add'>): Reduced<Runtime> {
   const entry = ipsetNamed(runtime, change.ipset)
   const { type, options, entries } = entry.value
+  const events: readonly ChangeEvent[] = [{ kind: 'ipset-entry-added', ipset: change.ipset, entry: change.entry }]
+  // what is there already gets its time anew
+  if (isTimed(options)) return timed(runtime, change.ipset, { flush: false, add: [checkNewEntry(type, options, [], change.entry)], remove: [] }, events)
   const text = checkNewEntry(type, options, entries, change.entry)
-  return reduced(
-    isTimed(entry) ? { ...runtime } : withIpSet(runtime, change.ipset, entry, withEntry(type, options, entries, text)), change.ipset,
-    [{ kind: 'ipset-entry-added', ipset: change.ipset, entry: change.entry }],
-  )
+  return reduced(withIpSet(runtime, change.ipset, entry, withEntry(type, options, entries, text)), change.ipset, events)
 }
 
 /** Throws INVALID_IPSET, INVALID_ENTRY, NOT_ENABLED. */
@@ -39,12 +36,10 @@ export function removeEntry(runtime: Runtime, change: Of<'ipset-entry-remove'>):
   const entry = ipsetNamed(runtime, change.ipset)
   const { type, options, entries } = entry.value
   const text = parseIpSetEntry(type, options, change.entry)
-  if (isTimed(entry)) return reduced({ ...runtime }, change.ipset, [{ kind: 'ipset-entry-removed', ipset: change.ipset, entry: change.entry }])
+  const events: readonly ChangeEvent[] = [{ kind: 'ipset-entry-removed', ipset: change.ipset, entry: change.entry }]
+  if (isTimed(options)) return timed(runtime, change.ipset, { flush: false, add: [], remove: [text] }, events)
   if (!entries.includes(text)) throw new DerpanetError('NOT_ENABLED', `'${printable(text)}' not in '${printable(change.ipset)}'`)
-  return reduced(
-    withIpSet(runtime, change.ipset, entry, withoutEntry(entries, text)), change.ipset,
-    [{ kind: 'ipset-entry-removed', ipset: change.ipset, entry: change.entry }],
-  )
+  return reduced(withIpSet(runtime, change.ipset, entry, withoutEntry(entries, text)), change.ipset, events)
 }
 
 /** The whole content. Every difference is told by itself: first what came, then what went. */
@@ -59,6 +54,6 @@ export function setEntries(runtime: Runtime, change: Of<'ipset-entries-set'>): R
     if (!before.delete(text)) events.push({ kind: 'ipset-entry-added', ipset: change.ipset, entry: change.entries[at]! })
   })
   for (const text of before) events.push({ kind: 'ipset-entry-removed', ipset: change.ipset, entry: text })
-  if (isTimed(entry)) return reduced({ ...runtime }, change.ipset, events)
+  if (isTimed(options)) return timed(runtime, change.ipset, { flush: true, add: next, remove: [] }, events)
   return reduced(events.length === 0 ? runtime : withIpSet(runtime, change.ipset, entry, next), change.ipset, events)
 }

@@ -61,11 +61,10 @@ function resolve(name: string, entry: Entry<PolicySettings>, lookup: Lookup): Re
     sourceNat: reader.translations('source'),
     origin: originOf(entry, `policy ${name}`),
   }
-  reader.reportUnenforced()
   for (const rule of [...policy.rules, ...policy.destinationNat]) checkHostRule(policy, rule, reader)
   if (ingress.kind === 'host') for (const { origin } of policy.marks ?? []) reader.problems.add('INVALID_RULE', 'mark in a policy from HOST', origin)
-  const { problems, unenforced, warnings, ipsets } = reader
-  return { policy, problems: problems.found, unenforced: unenforced.found, warnings: warnings.found, ipsets }
+  const { problems, warnings } = reader
+  return { policy, problems: problems.found, warnings: warnings.found }
 }
 
 /** What this host sends comes from no MAC address that a rule could ask for. */

@@ -7,8 +7,6 @@ export interface Problem {
   readonly code: ErrorCode
   readonly detail: string
   readonly origin: Origin
-  /** It is right, only nobody does it yet. */
-  readonly unenforced?: true
 }
 
 /**
@@ -28,11 +26,6 @@ export class Problems {
 
   add(code: ErrorCode, detail: string, origin: Origin): void {
     this.found.push({ code, detail, origin })
-  }
-
-  /** What is written down but not enforced yet is refused by its name, never ignored. */
-  notEnforced(what: string, origin: Origin): void {
-    this.found.push({ code: 'COMMAND_FAILED', detail: `${what} is not enforced yet`, origin, unenforced: true })
   }
 
   /** Runs `work`; a DerpanetError becomes a problem at `origin` and the answer null. */

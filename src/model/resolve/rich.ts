@@ -5,7 +5,7 @@ import type { Family } from '../addr.ts'
 import type { AddressMatch, Effect, Limit, Match, RejectType, Rule, Verdict } from '../firewall.ts'
 import { icmpNumbers } from '../icmp.ts'
 import { protocolNumbers } from '../port.ts'
-import { requireProtocol } from '../protocol.ts'
+import { requireMatchableProtocol } from '../protocol.ts'
 import { rejectWords } from '../rich/index.ts'
 import type { RichAction, RichAddress, RichElement, RichLog, RichRule } from '../rich/index.ts'
 import type { Lookup } from './lookup.ts'
@@ -58,7 +58,9 @@ export function richForwardEffects(rule: RichRule, lookup: Lookup): readonly Ric
   const { value } = rule.element
   const bytes = value === '' || value === 'pmtu' ? null : Number(value)
   if (bytes !== null && bytes > 65535) throw new DerpanetError('INVALID_RULE', printable(`tcp-mss-clamp value '${value}' is more than TCP can say`))
-  return [{ id: '', match: baseMatch(rule, lookup), verdict: { kind: 'tcp-mss', bytes } }]
+  const match = baseMatch(rule, lookup)
+  // known connections do not come here: what is written down is their first packet
+  return [...orNone(richLog(rule, { ...match, protocol: { kind: 'protocol', number: protocolNumbers.tcp } })), { id: '', match, verdict: { kind: 'tcp-mss', bytes } }]
 }
 
 /** Its log or nflog part, for packets that `match`. null = it has none. */
@@ -70,9 +72,32 @@ function orNone<T>(value: T | null): readonly T[] {
   return value === null ? [] : [value]
 }
 
+/** What the kernel's buffers hold of a prefix; iptables refuses more. Rules may say 127 characters. */
+const maxPrefixBytes = { log: 29, nflog: 63 } as const
+
+/** null when the prefix is kept whole. */
+export function cutPrefix(log: RichLog): { readonly of: string; readonly to: string; readonly max: number } | null {
+  const max = maxPrefixBytes[log.kind]
+  const to = beginning(log.prefix, max)
+  return to === log.prefix ? null : { of: log.kind, to, max }
+}
+
+/** Whole characters. */
+function beginning(text: string, maxBytes: number): string {
+  let taken = ''
+  let bytes = 0
+  for (const character of text) {
+    bytes += new TextEncoder().encode(character).length
+    if (bytes > maxBytes) break
+    taken += character
+  }
+  return taken
+}
+
 function logEffect(log: RichLog): Effect {
-  if (log.kind === 'log') return { kind: 'log', prefix: log.prefix, level: log.level }
-  return { kind: 'nflog', group: Number(log.group), prefix: log.prefix, threshold: log.queueSize === '' ? null : Number(log.queueSize) }
+  const prefix = beginning(log.prefix, maxPrefixBytes[log.kind])
+  if (log.kind === 'log') return { kind: 'log', prefix, level: log.level }
+  return { kind: 'nflog', group: Number(log.group), prefix, threshold: log.queueSize === '' ? null : Number(log.queueSize) }
 }
 
 function markEffect(set: string): Effect {
@@ -124,7 +149,7 @@ function elementMatches(element: RichElement, rule: RichRule, base: Match, looku
     case 'source-port':
       return [{ id: '', match: { ...base, protocol: portMatch(element.kind, element) } }]
     case 'protocol':
-      return [{ id: '', match: { ...base, protocol: { kind: 'protocol', number: requireProtocol(element.value) } } }]
+      return [{ id: '', match: { ...base, protocol: { kind: 'protocol', number: requireMatchableProtocol(element.value) } } }]
     case 'icmp-block':
     case 'icmp-type':
       return icmpMatches(element.name, rule.family === null ? families : [rule.family], base, lookup)
@@ -144,6 +169,10 @@ export function icmpMatches(name: string, among: readonly Family[], base: Match,
     id: `${family}/${number}${code === null ? '' : `/${code}`}`,
     match: { ...base, family, protocol: { kind: 'icmp', type: number, code } },
   })))
+  // the one number that iptables reads as "every type"
+  if (found.some(({ match: { family, protocol } }) => family === 'ipv4' && protocol?.kind === 'icmp' && protocol.type === 255)) {
+    throw new DerpanetError('INVALID_ICMPTYPE', printable(`${name}: type 255 cannot be matched by iptables`))
+  }
   if (found.length === 0) throw new DerpanetError('INVALID_ICMPTYPE', printable(`${name} does not exist in ${among.join(' or ')}`))
   return found
 }

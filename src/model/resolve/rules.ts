@@ -1,9 +1,10 @@
 // What zones and policies have in common: services, ports, protocols, ICMP types and rich rules, in the order in which
 // they decide. What a packet of no rule meets is the caller's business.
+import { printable } from '../../errors.ts'
 import { families } from '../addr.ts'
 import type { DecidingRule, Effect, Match, NatRule, Rule, Verdict } from '../firewall.ts'
-import { requireProtocol } from '../protocol.ts'
-import { parseRichRule, unenforcedElement } from '../rich/index.ts'
+import { requireMatchableProtocol } from '../protocol.ts'
+import { parseRichRule } from '../rich/index.ts'
 import type { RichRule } from '../rich/index.ts'
 import type { Entry, Origin, PolicySettings, PortSpec, ZoneSettings } from '../settings.ts'
 import type { Lookup } from './lookup.ts'
@@ -12,7 +13,7 @@ import { plainForwardPort, plainMasquerade, richTranslation } from './nat.ts'
 import type { NatItem } from './nat.ts'
 import { originOf, Problems } from './problem.ts'
 import { deniedLog, deniedPrefix } from './denied.ts'
-import { icmpMatches, richDecisions, richForwardEffects, richMarks, richRecords } from './rich.ts'
+import { cutPrefix, icmpMatches, richDecisions, richForwardEffects, richMarks, richRecords } from './rich.ts'
 import { helperMatches, portMatch, serviceMatches } from './service.ts'
 
 /** Keys that zones and policies share. */
@@ -33,7 +34,6 @@ interface RichItem extends Rich {
   readonly marks: readonly Rule[]
   readonly forwardEffects: readonly Rule[]
   readonly translation: NatItem | null
-  readonly unenforced: string | null
 }
 
 /** What rich rules say, by where it stands; those of priority 0 are sorted by what they do. */
@@ -46,11 +46,9 @@ interface RichRules {
   readonly marks: readonly Rule[]
   readonly forwardEffects: readonly Rule[]
   readonly translations: readonly NatItem[]
-  readonly unenforced: readonly { readonly element: string; readonly origin: Origin }[]
   /** Services that they accept. */
   readonly services: readonly { readonly name: string; readonly origin: Origin }[]
   /** Sets that they ask, by name. */
-  readonly ipsets: ReadonlySet<string>
 }
 
 function accepts(rule: Rule): boolean {
@@ -59,10 +57,8 @@ function accepts(rule: Rule): boolean {
 
 function sortRich(items: readonly RichItem[]): RichRules {
   const ranked = [...items].sort((one, other) => one.rule.priority - other.rule.priority)
-  const ipsets = new Set<string>()
   const [before, records, denials, accepting, after]: Rule[][] = [[], [], [], [], []]
   for (const { rule, ...one } of ranked) {
-    for (const side of [rule.source, rule.destination]) if (side?.kind === 'ipset') ipsets.add(side.text)
     if (rule.priority !== 0) {
       (rule.priority < 0 ? before : after)!.push(...one.records, ...one.decisions)
       continue
@@ -71,22 +67,18 @@ function sortRich(items: readonly RichItem[]): RichRules {
     for (const decision of one.decisions) (accepts(decision) ? accepting : denials)!.push(decision)
   }
   return {
-    before: before!, records: records!, denials: denials!, accepts: accepting!, after: after!, ipsets,
+    before: before!, records: records!, denials: denials!, accepts: accepting!, after: after!,
     marks: ranked.flatMap(({ marks }) => marks),
     forwardEffects: ranked.flatMap(({ forwardEffects }) => forwardEffects),
     services: items.flatMap(({ rule, origin }) => (rule.element?.kind === 'service' && rule.action?.kind === 'accept' ? [{ name: rule.element.name, origin }] : [])),
     translations: items.flatMap(({ translation }) => translation ?? []),
-    unenforced: items.flatMap(({ unenforced, origin }) => (unenforced === null ? [] : [{ element: unenforced, origin }])),
   }
 }
 
 /** Reads one zone or policy; lives as long as that takes. */
 export class RuleReader {
   readonly problems = new Problems()
-  readonly unenforced = new Problems()
   readonly warnings = new Problems()
-  /** Sets that rules ask, by name. */
-  readonly ipsets = new Set<string>()
   private readonly nat: readonly NatItem[]
   /** Items that were read before and did not change. */
   readonly memory: ItemMemory
@@ -97,9 +89,8 @@ export class RuleReader {
     /** Where its denials happen, for log-denied. */
     private readonly hook: 'IN' | 'FWD' | 'OUT' = 'IN',
   ) {
-    this.memory = new ItemMemory(`${kind} ${name}`, entry, lookup, [this.problems, this.unenforced, this.warnings])
+    this.memory = new ItemMemory(`${kind} ${name}`, entry, lookup, [this.problems, this.warnings])
     this.rich = this.readRich()
-    for (const ipset of this.rich.ipsets) this.ipsets.add(ipset)
     this.nat = this.readNat()
   }
 
@@ -166,10 +157,6 @@ export class RuleReader {
     return deniedLog(this.lookup.logDenied(), deniedPrefix(hook, this.kind === 'policy' ? `policy_${this.name}` : this.name, what))
   }
 
-  reportUnenforced(): void {
-    for (const { element, origin } of this.rich.unenforced) this.unenforced.notEnforced(`${element} in a rich rule`, origin)
-  }
-
   private services(): readonly Rule[] {
     const read = this.memory.each('services', this.entry.value.services, (name) => `services=${name}`, (name) => {
       const origin = this.origin('services', name, 'service')
@@ -188,7 +175,7 @@ export class RuleReader {
       const found = new Problems().attempt(origin, () => helperMatches(name, this.lookup)) ?? []
       return found.flatMap(({ id, helper, match }): readonly Rule[] => {
         if (match !== null) return [{ id: this.id('services', name, `helper/${id}`), match, verdict: { kind: 'helper', name: helper }, origin }]
-        this.warnings.notEnforced(`helper ${helper} of service ${name}`, origin)
+        this.warnings.add('INVALID_HELPER', `helper ${helper} of service ${name} has no definition: nobody knows where it would listen`, origin)
         return []
       })
     })
@@ -210,7 +197,7 @@ export class RuleReader {
   private protocols(): readonly Rule[] {
     return this.entry.value.protocols.flatMap((item) => {
       const origin = this.origin('protocols', item, 'protocol')
-      const number = this.problems.attempt(origin, () => requireProtocol(item))
+      const number = this.problems.attempt(origin, () => requireMatchableProtocol(item))
       if (number === null) return []
       return [{ id: this.id('protocols', item, ''), match: { protocol: { kind: 'protocol', number } }, verdict: { kind: 'accept' }, origin } as const]
     })
@@ -253,6 +240,8 @@ export class RuleReader {
   private readRichRule(one: Rich): RichItem {
     const { text, rule, origin } = one
     const decisions = this.problems.attempt(origin, () => richDecisions(rule, this.lookup)) ?? []
+    const cut = rule.log === null ? null : cutPrefix(rule.log)
+    if (cut !== null) this.warnings.add('INVALID_LOG_PREFIX', `${cut.of} is written as '${printable(cut.to)}': the kernel takes ${cut.max} bytes of a prefix`, origin)
     return {
       ...one,
       decisions: decisions.map(({ id, ...decision }): Rule => ({ id: this.id('rich-rules', text, id), ...decision, origin })),
@@ -260,7 +249,6 @@ export class RuleReader {
       marks: this.readEffects(one, richMarks),
       forwardEffects: this.readEffects(one, richForwardEffects),
       translation: this.problems.attempt(origin, () => richTranslation(this.id('rich-rules', text, ''), rule, origin, this.lookup)),
-      unenforced: unenforcedElement(rule),
     }
   }
 

@@ -3,7 +3,7 @@ import { DerpanetError, printable } from '../../errors.ts'
 import { families, parsePrefix } from '../addr.ts'
 import { portProtocols } from '../port.ts'
 import { parsePortRange } from '../port.ts'
-import { requireProtocol } from '../protocol.ts'
+import { requireMatchableProtocol } from '../protocol.ts'
 import type { Match, PortProtocol, ProtocolMatch } from '../firewall.ts'
 import type { PortSpec, ServiceSettings } from '../settings.ts'
 import type { Lookup } from './lookup.ts'
@@ -70,7 +70,7 @@ export function helperMatches(name: string, lookup: Lookup): readonly HelperMatc
 function ownMatches(service: ServiceSettings): readonly ServiceMatch[] {
   const protocols: { id: string; protocol: ProtocolMatch }[] = [
     ...service.ports.map((port) => ({ id: `${port.protocol}/${port.port}`, protocol: portMatch('port', port) })),
-    ...service.protocols.map((text) => ({ id: text, protocol: { kind: 'protocol', number: requireProtocol(text) } as const })),
+    ...service.protocols.map((text) => ({ id: text, protocol: { kind: 'protocol', number: requireMatchableProtocol(text) } as const })),
     ...service.sourcePorts.map((port) => ({ id: `source/${port.protocol}/${port.port}`, protocol: portMatch('source-port', port) })),
   ]
   const destinations = families.flatMap((family) => {

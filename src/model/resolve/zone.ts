@@ -13,12 +13,8 @@ import { rejectProhibited, RuleReader } from './rules.ts'
 export interface Findings {
   /** Wrong whether it is in use or not: names that nothing bears. */
   readonly problems: readonly Problem[]
-  /** Wrong only when it is in use: what cannot be enforced yet. */
-  readonly unenforced: readonly Problem[]
   /** Works, but less than it says. Shown when it is in use. */
   readonly warnings: readonly Problem[]
-  /** Sets it asks, by name. */
-  readonly ipsets: ReadonlySet<string>
 }
 
 export interface ResolvedZone extends Findings {
@@ -64,7 +60,6 @@ class ZoneResolver {
   resolve(): ResolvedZone {
     const { settings, reader } = this
     const rules = reader.rules(settings.icmpBlockInversion ? { kind: 'accept' } : rejectProhibited)
-    reader.reportUnenforced()
     const forwardRule = this.target('target#forward', targetVerdict[settings.target])
     const [forwardLog] = reader.withDeniedLog(forwardRule, undefined, 'FWD')
     const zone: Zone = {
@@ -86,8 +81,8 @@ class ZoneResolver {
       sourceNat: reader.translations('source'),
       origin: originOf(this.entry, `zone ${this.name}`),
     }
-    const { problems, unenforced, warnings, ipsets } = reader
-    return { zone, problems: problems.found, unenforced: unenforced.found, warnings: warnings.found, ipsets }
+    const { problems, warnings } = reader
+    return { zone, problems: problems.found, warnings: warnings.found }
   }
 
   private target(id: string, verdict: Verdict, match: Match = {}): DecidingRule {
@@ -113,15 +108,13 @@ class ZoneResolver {
   }
 
   private sources(): readonly SourceMatch[] {
-    const { memory, problems, ipsets } = this.reader
+    const { memory, problems } = this.reader
     const read = memory.each('sources', this.settings.sources, (text) => `sources=${text}`, (text): SourceMatch | null => {
       const origin = this.reader.origin('sources', text, 'source')
       const match = problems.attempt(origin, () => this.source(text))
       return match === null ? null : { match, origin }
     })
-    const sources = memory.of('sources', [read], () => eachOnce(read.filter((source) => source !== null)))
-    for (const { match } of sources) if (match.kind === 'ipset') ipsets.add(match.name)
-    return sources
+    return memory.of('sources', [read], () => eachOnce(read.filter((source) => source !== null)))
   }
 
   private source(text: string): AddressMatch {

@@ -81,15 +81,6 @@ export function formatRichRule(rule: RichRule): string {
     + formatAction(rule.action)
 }
 
-/** The part of a rule that nothing enforces yet, in the words of the grammar; null when all of it is enforced. */
-export function unenforcedElement(rule: RichRule): string | null {
-  const kind = rule.element?.kind
-  if (rule.log === null) return null
-  if (kind === 'tcp-mss-clamp') return `${rule.log.kind} beside ${kind}`
-  if (rule.log.kind === 'log' && rule.log.prefix.length > 29) return 'a log prefix of more than 29 characters'
-  return rule.log.prefix.length > 63 ? 'a log prefix of more than 63 characters' : null
-}
-
 function readWords(text: string): Words {
   const [head, ...rest] = tokens(text)
   if (head === undefined) return refuse('INVALID_RULE', 'no element, no action')

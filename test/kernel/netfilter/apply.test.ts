@@ -2,6 +2,7 @@
 // TEST_TIMEOUT_SEC=240
 import t from 'tap'
 import { compile } from '../../../src/compile/compile.ts'
+import type { TimedEdit } from '../../../src/model/change.ts'
 import { createNetfilterHost, variants, type NetfilterHost } from '../../support/netfilter-host.ts'
 import { openSocketIn } from '../../support/netlink.ts'
 import { firewallOf, type ConfigurationWords } from '../../support/configuration.ts'
@@ -67,6 +68,34 @@ for (const variant of variants) {
         })
         t.same(held, wanted, ports.join(' '))
       }
+      await one.apply(base)
+    })
+
+    t.test('entries of a set with a timeout live in the kernel alone: they stay through reloads and restarts, and go by themselves', async (t) => {
+      const guests: ConfigurationWords = {
+        zones: { ...base.zones, home: { sources: ['ipset:guests'], target: 'DROP' } }, ipsets: { guests: { type: 'hash:ip', options: { timeout: '3' } } },
+      }
+      const edit = (words: Partial<TimedEdit>): Promise<void> => one.dataplane.editTimed!({ ipset: 'guests', flush: false, add: [], remove: [], ...words })
+      const probe = (): Promise<readonly string[]> => one.probe({ kind: 'tcp', host: ext4, port: 22 })
+      await one.apply(guests)
+      t.match(await probe(), [/^open/])
+      await edit({ add: [addresses.outside.v4] })
+      t.match(await probe(), [/^drop/], 'it is in the zone home now')
+      t.equal((await one.apply(guests)).summary, 'nothing to do')
+      t.equal((await one.restarted().apply(compile(firewallOf(guests)))).summary, 'nothing to do')
+      t.same((await one.dataplane.drift!()).lines, [])
+      t.match(await probe(), [/^drop/])
+      await edit({ remove: [addresses.outside.v4] })
+      t.match(await probe(), [/^open/])
+      await edit({ flush: true, add: [addresses.outside.v4, '192.0.2.77'] })
+      await edit({ flush: true, add: [addresses.outside.v4] })
+      t.equal((await one.host.firewall.ok(['ipset', 'save'])).match(/^add .* timeout [0-3]$/gm)?.length, 1)
+      await new Promise((resolve) => setTimeout(resolve, 3100))
+      t.match(await probe(), [/^open/], 'its time is over')
+      await t.rejects(one.dataplane.editTimed!({ ipset: 'nosuch', flush: false, add: [], remove: [] }), { message: 'ipset nosuch is not in the kernel' })
+      await one.apply({ ...base, ipsets: guests.ipsets! })
+      await edit({ add: ['192.0.2.78'] })
+      t.match(await one.host.firewall.ok(['ipset', 'save']), /^add .* 192\.0\.2\.78 timeout/m, 'there although no rule asks for it')
       await one.apply(base)
     })
 
