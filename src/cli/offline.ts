@@ -41,7 +41,7 @@ export async function examine(options: GlobalOptions, path: string | undefined):
 }
 
 /** What no file says (a default) is shown at the place of its subject's name. */
-function asDiagnostic(severity: Diagnostic['severity'], { code, detail, origin }: Problem): Diagnostic {
+export function asDiagnostic(severity: Diagnostic['severity'], { code, detail, origin }: Problem): Diagnostic {
   const { file, position } = origin
   if (file === undefined) return { severity, code, file: origin.text, line: 1, column: 1, text: detail }
   const { line, column } = position ?? { line: 1, column: 1 }

@@ -1,9 +1,10 @@
 // The verbs and options of derpanetctl, with their help.
-import { Command, Option } from 'commander'
+import { Argument, Command, Option } from 'commander'
 import { version } from '../version.ts'
 import { apply, confirm, undo } from './apply.ts'
 import { check } from './check.ts'
 import { counters } from './counters.ts'
+import { exportTree, importTree } from './firewalld.ts'
 import { diff, log } from './history.ts'
 import type { GlobalOptions } from './output.ts'
 import { plan } from './plan.ts'
@@ -20,9 +21,10 @@ Examples:
   derpanetctl check ./new-config         check a folder before it goes to /etc/derpanet; needs no root
   derpanetctl plan | less                what would be programmed, rule by rule, and its counters' names
   derpanetctl zones public               what zone public lets in, now
+  derpanetctl import firewalld           what firewalld was told on this host, as files of derpanet
   derpanetctl counters --json            packets and bytes by rule, for programs
 
-Exit status: 0 done; 1 check or plan found mistakes; 2 wrong usage; otherwise firewalld's numbers, of which
+Exit status: 0 done; 1 check, plan, import or export found mistakes or losses; 2 wrong usage; otherwise firewalld's numbers, of which
 251 running but the configuration is broken, 252 derpanetd is not running, 253 not authorized.
 
 Files: /etc/derpanet/derpanet.yaml, zones/NAME.yaml, services/NAME.yaml, ipsets/NAME.yaml, lists/NAME.list
@@ -69,5 +71,13 @@ export function createProgram(done: (status: number) => void): Command {
   add('diff [from] [to]', 'what differs between two generations, `now` and `files` (now files)').action(verb((options, from, to) => diff(options, from, to)))
   add('check [path]', 'find every mistake in a configuration folder or file; offline, without root').action(verb((options, path) => check(options, path)))
   add('plan [path]', 'what would be programmed from the files; offline, without root').action(verb((options, path) => plan(options, path)))
+  const transfer = (usage: string, text: string): Command => add(usage, text).addArgument(new Argument('<what>', 'whose files').choices(['firewalld']))
+    .option('--force', 'carry over the rest of what cannot be said whole, and overwrite what is there (kept as NAME.old)')
+    .option('--dry-run', 'say what would be written and do nothing')
+  transfer('import', 'take a configuration of firewalld (/etc/firewalld) over to /etc/derpanet; offline').argument('[folder]', 'where it is')
+    .action(verb((options, _what, folder) => importTree(options, folder)))
+  transfer('export', 'write the configuration as firewalld\'s files; offline').argument('<folder>', 'where to')
+    .addOption(new Option('--for <version>', 'which firewalld will read it (the one installed here)').choices(['1.3', '2.5'])).option('--with-shipped', 'shipped definitions too')
+    .action(verb((options, _what, folder) => exportTree(options, folder!)))
   return program
 }

@@ -17,7 +17,7 @@ export function unreadFirewalldText(folder: string, files: readonly string[]): s
   if (files.length === 0) return null
   const shown = files.slice(0, 3).join(', ')
   const more = files.length > 3 ? ` and ${files.length - 3} more` : ''
-  return `${folder} holds settings that are not in force (${shown}${more}): carry them over to /etc/derpanet, or start derpanetd with --system-config ${folder}`
+  return `${folder} holds settings that are not in force (${shown}${more}): carry them over with derpanetctl import firewalld, or start derpanetd with --system-config ${folder}`
 }
 
 function names(folder: string): readonly string[] {

@@ -1,11 +1,12 @@
 // One configuration in the other's files: what firewalld has written becomes our tree, and the other way round. Pure:
 // a set of files comes out, and every word of what could not be taken over.
-import type { PolicySettings, Settings, ZoneSettings } from '../../model/settings.ts'
-import { emptyZone } from '../../model/settings.ts'
+import type { Entry, MainSettings, PolicySettings, Position, Settings, ZoneSettings } from '../../model/settings.ts'
+import { defaultMain, emptyZone } from '../../model/settings.ts'
 import { formatRichRule, parseRichRule } from '../../model/rich/index.ts'
 import type { RichLimit, RichRule } from '../../model/rich/index.ts'
 import type { Face } from '../../settings/dict.ts'
 import { directKind, lockdownKind } from '../../settings/direct.ts'
+import { confKey } from '../../settings/firewalld-conf.ts'
 import { kinds, mainKind } from '../../settings/kinds.ts'
 import type { KindSettings, NamedKind } from '../../settings/kinds.ts'
 import { parseSettings } from '../parse.ts'
@@ -24,6 +25,8 @@ export interface ConversionNote {
   /** The file of the result it is about, relative to its tree. */
   readonly path: string
   readonly text: string
+  /** Where it was written that way; absent for what no file says. */
+  readonly from?: { readonly file: string } & Position
 }
 
 export interface Conversion {
@@ -40,8 +43,19 @@ export interface ImportOptions {
 const kindNames = Object.keys(kinds) as KindName[]
 
 /** The objects an administrator has; what packages ship is there without being copied. */
-function ownObjects<Kind extends KindName>(settings: Settings, kind: Kind): readonly (readonly [string, KindSettings[Kind]])[] {
-  return [...settings[kinds[kind].folder]].filter(([, entry]) => entry.layer === 'admin').map(([name, entry]) => [name, entry.value as unknown as KindSettings[Kind]])
+function ownObjects<Kind extends KindName>(settings: Settings, kind: Kind): readonly (readonly [string, Entry<KindSettings[Kind]>])[] {
+  return objects(settings, kind).filter(([, { layer }]) => layer === 'admin')
+}
+
+function objects<Kind extends KindName>(settings: Settings, kind: Kind): readonly (readonly [string, Entry<KindSettings[Kind]>])[] {
+  return [...settings[kinds[kind].folder]] as unknown as readonly (readonly [string, Entry<KindSettings[Kind]>])[]
+}
+
+/** Where the first of `keys` that has a place was written (keys as Entry.positions has them), else the start of the file. */
+function placeOf({ file, positions }: Entry<unknown>, keys: readonly string[]): Pick<ConversionNote, 'from'> {
+  if (file === undefined) return {}
+  const place = keys.map((key) => positions.get(key)).find((found) => found !== undefined)
+  return { from: { file, ...(place ?? { line: 1, column: 1 }) } }
 }
 
 const sortedFiles = (files: ReadonlyMap<string, string>): ReadonlyMap<string, string> => new Map([...files].sort(([a], [b]) => (a < b ? -1 : 1)))
@@ -56,13 +70,13 @@ export function importFirewalld(permanent: Permanent, options: ImportOptions): C
   const settings = combineZones(permanent.settings)
   for (const name of [...permanent.settings.zones.keys()].filter((found) => found.includes('/'))) {
     const head = name.slice(0, name.indexOf('/'))
-    notes.push({ severity: 'note', path: `zones/${head}.yaml`, text: `holds what was in ${name}.xml` })
+    notes.push({ severity: 'note', path: `zones/${head}.yaml`, text: `holds what was in ${name}.xml`, ...placeOf(permanent.settings.zones.get(name)!, []) })
   }
   for (const kind of kindNames) {
-    for (const [name, value] of ownObjects(settings, kind)) {
-      files.set(`${kinds[kind].folder}/${name}.yaml`, formatYaml(kinds[kind] as unknown as NamedKind<typeof value>, value))
+    for (const [name, entry] of ownObjects(settings, kind)) {
+      files.set(`${kinds[kind].folder}/${name}.yaml`, formatYaml(kinds[kind] as unknown as NamedKind<typeof entry.value>, entry.value))
       if (kind === 'icmptype' && numbersOf(name).ipv4.length + numbersOf(name).ipv6.length === 0) {
-        notes.push({ severity: 'note', path: `icmptypes/${name}.yaml`, text: 'nobody knows the numbers of this ICMP type: write them under ipv4 and ipv6, or no rule can match it' })
+        notes.push({ severity: 'note', path: `icmptypes/${name}.yaml`, text: 'nobody knows the numbers of this ICMP type: write them under ipv4 and ipv6, or no rule can match it', ...placeOf(entry, []) })
       }
     }
   }
@@ -70,7 +84,7 @@ export function importFirewalld(permanent: Permanent, options: ImportOptions): C
   const wanted = { defaultZone, logDenied, flushAllOnReload, firewalld }
   const main = options.main === null ? formatYaml(mainKind, { ...mainKind.empty, ...wanted }) : editYaml(mainKind, 'derpanet.yaml', options.main, mergeMain(options.main, wanted))
   files.set('derpanet.yaml', main)
-  if (onStop === 'open') notes.push({ severity: 'note', path: 'derpanet.yaml', text: 'CleanupOnExit=yes is not taken over: a stop keeps filtering; write on-stop: open to have it open everything' })
+  if (onStop === 'open') notes.push({ severity: 'note', path: 'derpanet.yaml', text: 'CleanupOnExit=yes is not taken over: a stop keeps filtering; write on-stop: open to have it open everything', ...placeOf(settings.main, ['onStop']) })
   if (hasItems(permanent.direct.value)) files.set('direct.yaml', formatYaml(directKind, permanent.direct.value))
   if (hasItems(permanent.lockdown.value)) files.set('lockdown.yaml', formatYaml(lockdownKind, permanent.lockdown.value))
   return { files: sortedFiles(files), notes }
@@ -96,38 +110,46 @@ export function exportFirewalld(permanent: Permanent, { face, withShipped = fals
   const notes: ConversionNote[] = []
   const { settings } = permanent
   for (const kind of kindNames) {
-    const objects = withShipped ? [...settings[kinds[kind].folder]].map(([name, { value }]) => [name, value] as const) : ownObjects(settings, kind)
-    for (const [name, value] of objects) {
+    for (const [name, entry] of withShipped ? objects(settings, kind) : ownObjects(settings, kind)) {
       const path = `${kinds[kind].folder}/${name}.xml`
-      const fitting = fit(kind, name, value as KindSettings[KindName], face, (severity, text) => notes.push({ severity, path, text }))
+      const fitting = fit(kind, name, entry.value, face, (severity, text, ...keys) => notes.push({ severity, path, text, ...placeOf(entry, keys) }))
       if (fitting !== null) files.set(path, formatXmlFile(kind, fitting as never))
     }
   }
-  const main = settings.main.value
-  files.set(confFile, formatConf(confOfMain(main, face), face))
-  const keep = (lost: boolean, text: string): void => {
-    if (lost) notes.push({ severity: 'lost', path: confFile, text })
-  }
-  keep(main.block.length > 0, `block: ${main.block.join(', ')}: firewalld has no lists`)
-  keep(main.neverBlock.length > 0, `never-block: ${main.neverBlock.join(', ')}: firewalld lets nobody in past its zones`)
-  keep(main.failsafePorts.length > 0, `failsafe-ports: ${main.failsafePorts.map(({ port, protocol }) => `${port}/${protocol}`).join(', ')}: firewalld has none`)
+  fitMain(settings.main.value, face, (severity, text, ...keys) => notes.push({ severity, path: confFile, text, ...placeOf(settings.main, keys) }))
+  files.set(confFile, formatConf(confOfMain(settings.main.value, face), face))
   if (hasItems(permanent.direct.value)) files.set(directFile, formatDirectXml(permanent.direct.value))
   if (hasItems(permanent.lockdown.value)) files.set(lockdownFile, formatLockdownXml(permanent.lockdown.value))
   return { files: sortedFiles(files), notes }
 }
 
-type Note = (severity: ConversionNote['severity'], text: string) => void
+/** `keys`: where in the object it was written, the best first; see {@link placeOf}. */
+type Note = (severity: ConversionNote['severity'], text: string, ...keys: readonly string[]) => void
+
+/** What no key of firewalld.conf says, and what this face has no word for. */
+function fitMain(main: MainSettings, face: Face, note: Note): void {
+  const ports = main.failsafePorts.map(({ port, protocol }) => `${port}/${protocol}`)
+  if (main.block.length > 0) note('lost', `block: ${main.block.join(', ')}: firewalld has no lists`, 'block')
+  if (main.neverBlock.length > 0) note('lost', `never-block: ${main.neverBlock.join(', ')}: firewalld lets nobody in past its zones`, 'neverBlock')
+  if (ports.length > 0) note('lost', `failsafe-ports: ${ports.join(', ')}: firewalld has none`, 'failsafePorts')
+  if (main.published !== defaultMain.published) note('lost', `published: ${main.published}: firewalld leaves published ports open`, 'published')
+  for (const [name, value] of Object.entries(main.firewalld)) {
+    const key = confKey(name)
+    if (key?.defaults[face] !== undefined && key.isValid(value, face)) continue
+    note('lost', `${name}=${value}: firewalld ${face} has no such ${key?.defaults[face] === undefined ? 'key' : 'value'}`, `firewalld=${name}`, 'firewalld')
+  }
+}
 
 /** The part of a value that firewalld's files can say; null = nothing of it. */
 function fit(kind: KindName, name: string, value: KindSettings[KindName], face: Face, note: Note): KindSettings[KindName] | null {
-  if (/\n/.test(value.description + value.short)) note('note', 'line breaks of texts become blanks')
+  if (/\n/.test(value.description + value.short)) note('note', 'line breaks of texts become blanks', 'description', 'short')
   switch (kind) {
     case 'zone': return fitZone(name, value as ZoneSettings, face, note)
     case 'policy': return fitPolicy(value as PolicySettings, face, note)
     case 'icmptype': {
       const known = numbersOf(name)
       const { ipv4, ipv6 } = value as KindSettings['icmptype']
-      if (JSON.stringify([ipv4, ipv6]) !== JSON.stringify([known.ipv4, known.ipv6])) note('lost', 'firewalld knows ICMP types by name only: its own numbers count')
+      if (JSON.stringify([ipv4, ipv6]) !== JSON.stringify([known.ipv4, known.ipv6])) note('lost', 'firewalld knows ICMP types by name only: its own numbers count', 'ipv4', 'ipv6')
       return value
     }
     default: return value
@@ -136,9 +158,9 @@ function fit(kind: KindName, name: string, value: KindSettings[KindName], face: 
 
 function fitZone(name: string, zone: ZoneSettings, face: Face, note: Note): ZoneSettings {
   const lists = zone.sources.filter((source) => source.startsWith('list:'))
-  if (lists.length > 0) note('lost', `sources ${lists.join(', ')}: firewalld has no lists`)
+  if (lists.length > 0) note('lost', `sources ${lists.join(', ')}: firewalld has no lists`, `sources=${lists[0]}`)
   const priorities = zone.ingressPriority !== emptyZone.ingressPriority || zone.egressPriority !== emptyZone.egressPriority
-  if (priorities && face === '1.3') note('lost', 'firewalld 1.3 has no priorities of zones')
+  if (priorities && face === '1.3') note('lost', 'firewalld 1.3 has no priorities of zones', 'ingressPriority', 'egressPriority')
   if (face === '1.3' && name.length > 17) note('lost', 'firewalld 1.3 refuses names of zones longer than 17 characters')
   return {
     ...zone,
@@ -150,7 +172,7 @@ function fitZone(name: string, zone: ZoneSettings, face: Face, note: Note): Zone
 
 function fitPolicy(policy: PolicySettings, face: Face, note: Note): PolicySettings | null {
   if (face === '1.3' && policy.disable) {
-    note('note', 'is left out: firewalld 1.3 cannot keep a policy without using it')
+    note('note', 'is left out: firewalld 1.3 cannot keep a policy without using it', 'disable')
     return null
   }
   return { ...policy, richRules: fitRules(policy.richRules, face, note) }
@@ -161,7 +183,7 @@ function fitRules(rules: readonly string[], face: Face, note: Note): readonly st
   if (face !== '1.3') return rules
   return rules.map((text) => {
     const fitting = formatRichRule(withoutBurst(parseRichRule(text)))
-    if (fitting !== text) note('lost', `firewalld 1.3 has no bursts of limits: ${text}`)
+    if (fitting !== text) note('lost', `firewalld 1.3 has no bursts of limits: ${text}`, `richRules=${text}`)
     return fitting
   })
 }

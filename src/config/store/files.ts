@@ -65,8 +65,8 @@ export async function moveFile(from: string, to: string, expected: Expected): Pr
   return written
 }
 
-/** Gives the file the second name NAME.old, so that it survives being replaced. Its mode, null when there is no file. */
-async function keepOld(path: string): Promise<number | null> {
+/** Gives the file the second name NAME.old, so that it survives being replaced. Its mode, null when there is no file. A failure changes nothing. */
+export async function keepOld(path: string): Promise<number | null> {
   const found = lstatSync(path, { throwIfNoEntry: false })
   if (found === undefined) return null
   const aside = `${path}.${process.pid}.tmp`
@@ -74,7 +74,12 @@ async function keepOld(path: string): Promise<number | null> {
   const mode = found.isSymbolicLink() ? 0o644 : found.mode & 0o777
   // A link is replaced, and its target stays what it was.
   if (found.isSymbolicLink() || !await linked(path, aside)) await writeAtomic(aside, await readFile(path), mode)
-  await rename(aside, `${path}.old`)
+  try {
+    await rename(aside, `${path}.old`)
+  } catch (error) {
+    await removeIfThere(aside)
+    throw error
+  }
   return mode
 }
 
