@@ -2,7 +2,6 @@
 import { packMemory } from './frugal.ts'
 import { spawn } from 'node:child_process'
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, realpathSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { basename, dirname, join } from 'node:path'
 import { Daemon } from './daemon.ts'
 import { BootWriter } from './daemon/boot.ts'
@@ -20,6 +19,7 @@ import { incomingConnections, locate } from './host/connections.ts'
 import { startOf, unitOf } from './host/processes.ts'
 import { enableForwarding } from './host/forwarding.ts'
 import { watchLinks } from './host/links.ts'
+import { takeLock } from './host/only-one.ts'
 import { createDirect } from './kernel/direct.ts'
 import { createExec, type Exec } from './kernel/exec.ts'
 import { createTableInfo } from './kernel/netfilter/legacy-look.ts'
@@ -60,7 +60,7 @@ async function main(): Promise<void> {
   })
   endOnBugs(log)
   if (options.action === 'guard') return guard(options, log)
-  if (!(await isOnlyOne(options.paths.run))) end(exitStatus.second, 'another derpanetd runs in this network namespace')
+  if (!(await isOnlyOne(options.paths.run, log))) end(exitStatus.second, 'another derpanetd runs in this network namespace')
   for (const folder of [options.paths.run, options.paths.state]) makeFolder(folder, log)
   const dataplanes = createDataplanes(options, log)
   if (options.action === 'purge') return purge(dataplanes.all, log)
@@ -115,6 +115,10 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
     },
   })
   listenToSignals(daemon, boot, notify, log, stopping)
+  const folder = options.firewalldTree?.system ?? paths.etc
+  const lookForFolder = (): void => daemon.notice('configuration', existsSync(folder) ? null : `${folder} is missing: what is shipped is in force, and nothing of your own`)
+  lookForFolder()
+  daemon.subscribe(({ kind }) => { if (kind === 'reloaded') lookForFolder() })
   const inForce: Promise<void> = Promise.resolve().then(() => daemon.start())
   await inForce
   await bus
@@ -188,7 +192,7 @@ function startGuard(paths: DaemonPaths): void {
 async function guard(options: CommandLine, log: Log): Promise<void> {
   const { paths } = options
   const outcome = await watchOver({
-    file: new WayBackFile(paths.run, bootId()), clock: systemClock, log, takeLock,
+    file: new WayBackFile(paths.run, bootId()), clock: systemClock, log, takeLock: lockOf(paths.run, log),
     kill({ pid, started }) {
       if (startOf(pid) === started) process.kill(pid, 'SIGKILL')
     },
@@ -311,26 +315,20 @@ async function purge(dataplanes: readonly Dataplane[], log: Log): Promise<void> 
   process.exit(exitStatus.ended)
 }
 
-/**
- * Two writers in one network namespace would undo each other. An abstract socket is the lock: it belongs to the
- * namespace and dies with its owner.
- */
-async function isOnlyOne(runFolder: string): Promise<boolean> {
-  // While a guard takes an unconfirmed change back it is the writer, for a moment.
+/** While a guard takes an unconfirmed change back it is the writer, for a moment. */
+async function isOnlyOne(runFolder: string, log: Log): Promise<boolean> {
   const file = new WayBackFile(runFolder, bootId())
   const end = systemClock.monotonicMs() + guardStartMs
   for (;;) {
-    if (await takeLock()) return true
+    if (await lockOf(runFolder, log)()) return true
     if (!existsSync(file.path) || systemClock.monotonicMs() > end) return false
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }
 
-function takeLock(): Promise<boolean> {
-  const lock = createServer()
-  return new Promise((resolve, reject) => {
-    lock.once('error', (error: NodeJS.ErrnoException) => (error.code === 'EADDRINUSE' ? resolve(false) : reject(error)))
-    lock.listen('\0derpanetd', () => resolve(true))
+function lockOf(folder: string, log: Log): () => Promise<boolean> {
+  return () => takeLock({
+    folder, onStranger: (uid) => log.error({ uid, socket: '@derpanetd' }, 'a stranger holds the name by which a second derpanetd is noticed; the run folder is asked instead'),
   })
 }
 

@@ -69,6 +69,19 @@ t.test('derpanetd keeps filtering through broken files, crashes and stops', { sk
     t.match(second.stderr, /another derpanetd runs/)
   })
 
+  await t.test('a configuration folder that is gone is said aloud, in the log and in status', async (t) => {
+    await host.firewall.ok(['mv', '/etc/derpanet', '/etc/derpanet.away'])
+    t.equal((await daemon.ctl('reload')).status, 0)
+    const text = '/etc/derpanet is missing: what is shipped is in force, and nothing of your own'
+    await eventually('status says so', 5000, async () => (await daemon.ctl('status')).stdout.includes(`warning       ${text}`))
+    t.match(daemon.running.output(), text)
+    t.equal(await connects(host, 80), false, 'and it is so')
+    await host.firewall.ok(['mv', '/etc/derpanet.away', '/etc/derpanet'])
+    t.equal((await daemon.ctl('reload')).status, 0)
+    await eventually('nothing more to say', 5000, async () => !(await daemon.ctl('status')).stdout.includes('is missing'))
+    t.equal(await connects(host, 80), true)
+  })
+
   await t.test('SIGHUP reloads', async (t) => {
     await writeConfiguration(host, { 'zones/public.yaml': 'services: [ssh]\nports: [82/tcp]\n' })
     await host.firewall.run(['bash', '-c', `kill -HUP $(pgrep -f dist/derpanetd.js | head -1)`])
@@ -126,4 +139,30 @@ t.test('derpanetd keeps filtering through broken files, crashes and stops', { sk
       t.equal(ran.stderr.trim(), 'derpanetctl: derpanetd is not running: systemctl start derpanetd')
     }
   })
+})
+
+t.test('a stranger who takes the name of the lock keeps nobody from starting, and a second daemon is refused all the same', { skip: why ?? false, timeout: 120_000 }, async (t) => {
+  const host = await createPrivateHost({ name: 'lock', boundSec: 200 })
+  t.teardown(() => host.stop())
+  // both names that versions of Node make of it
+  const squat = "import os, socket, time; os.setuid(65534); held = [socket.socket(socket.AF_UNIX) for _ in range(2)]; "
+    + "[(s.bind(b'\\0derpanetd'.ljust(size, b'\\0')), s.listen(1)) for s, size in zip(held, (10, 108))]; print('ready', flush=True); time.sleep(600)"
+  const stranger = host.firewall.start(['python3', '-c', squat])
+  await eventually('the stranger is there', 5000, () => stranger.output().includes('ready'))
+  const daemon = await startDaemon(host)
+  t.match(daemon.running.output(), /a stranger holds the name by which a second derpanetd is noticed/)
+  t.match(daemon.running.output(), /65534/)
+  const second = (...more: readonly string[]): Promise<{ readonly status: number; readonly stderr: string }> => host.firewall.run([...daemonCommands.derpanetd, '--no-bus', ...more])
+  t.match(await second(), { status: 3, stderr: /another derpanetd runs/ })
+  await stranger.stop('SIGKILL')
+  t.match(await second(), { status: 3, stderr: /another derpanetd runs/ }, 'also once the stranger is gone and the name is free')
+  await daemon.running.stop('SIGKILL')
+  const next = await startDaemon(host)
+  t.match(await second(), { status: 3, stderr: /another derpanetd runs/ }, 'what a killed one left is in nobody\'s way')
+  t.equal(await next.stop(), 0)
+
+  // ours by another user of ours: root's purge beside the service
+  const service = host.firewall.start(['python3', '-c', squat.replace('65534', '0')])
+  await eventually('it is there', 5000, () => service.output().includes('ready'))
+  t.match(await second(), { status: 3, stderr: /another derpanetd runs/ }, 'root is no stranger')
 })
