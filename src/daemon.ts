@@ -26,9 +26,9 @@ import type { Counters, Dataplane } from './kernel/dataplane.ts'
 import type { Passthrough } from './kernel/passthrough.ts'
 import type { Diagnostic } from './config/diagnostic.ts'
 import { combineZones } from './config/firewalld/tree.ts'
-import { decodeSettings, digestSettings, encodeSettings } from './state/codec.ts'
+import { digestSettings, encodeSettings } from './state/codec.ts'
 import type { GenerationRecord, GenerationStore } from './state/generations.ts'
-import type { JournalContent, JournalHeader, PendingExpiry, RuntimeJournal } from './state/journal.ts'
+import type { JournalHeader, PendingExpiry, RuntimeJournal } from './state/journal.ts'
 import { Applier, type Standing } from './daemon/apply.ts'
 import { builtinSettings } from './daemon/builtin.ts'
 import { describe, describeCaller, isSameRuntime, kindOf, mainEffect, removeIfStill, withRuntimeKeys } from './daemon/changes.ts'
@@ -41,7 +41,7 @@ import { asRefusal, type Loaded, type PermanentFiles } from './daemon/permanent.
 import { PermanentWorld } from './daemon/permanent-world.ts'
 import { WriterQueue } from './daemon/queue.ts'
 import { Repairs } from './daemon/repairs.ts'
-import { replayJournal } from './daemon/replay.ts'
+import { bringBack, type Replayed } from './daemon/replay.ts'
 import { ExpiryTimers } from './daemon/timers.ts'
 import { WayBack, type WayBackEdges } from './daemon/way-back.ts'
 
@@ -210,7 +210,7 @@ export class Daemon implements FirewallService {
     const { generations, journal } = this.options
     const wentBack = await this.wayBack.takeUp(journal, (number) => generations.skipTo(number), () => generations.nextNumber())
     for await (const candidate of this.candidates(facts, refused, wentBack)) {
-      const replayed = this.replay(candidate)
+      const replayed = bringBack(this.options, candidate.settings)
       this.permanentSettings = candidate.settings
       this.options.onChosen?.(candidate.settings)
       try {
@@ -279,46 +279,7 @@ export class Daemon implements FirewallService {
     yield { source: 'builtin', settings: builtinSettings, record: null }
   }
 
-  private replay(candidate: Candidate): ReturnType<typeof replayJournal> | null {
-    const content = this.readJournal(candidate)
-    if (content === null) return null
-    const digest = digestSettings(candidate.settings)
-    const base = content.header.settings !== digest ? combineZones(candidate.settings) : this.journalBase(candidate.settings, content.header.runtime)
-    const replayed = replayJournal(base, content, this.options.clock.monotonicMs(), reduceRuntime)
-    for (const { change, reason } of replayed.failed) this.log.warn({ change: change.kind, reason }, 'runtime change could not be brought back')
-    decision(this.log, 'runtime-journal', {
-      base: content.header.generation, same: content.header.settings === digest, changes: content.lines.length, replayed: replayed.applied,
-      failed: replayed.failed.length, timers: replayed.expiries.length,
-    })
-    return replayed
-  }
-
-  private journalBase(settings: Settings, stored: string | undefined): Settings {
-    if (stored === undefined) return combineZones(settings)
-    try {
-      return decodeSettings(stored, new Map([...settings.lists.values()].map((list) => [list.digest, list])))
-    } catch (error) {
-      this.log.error({ error }, 'runtime in the journal cannot be read; changes made before it are lost')
-      return combineZones(settings)
-    }
-  }
-
-  private readJournal(candidate: Candidate): JournalContent | null {
-    const { journal } = this.options
-    try {
-      const content = journal.read()
-      for (const damage of content?.damaged ?? []) this.log.error({ damage }, 'runtime change is lost: its line in the journal is damaged')
-      return content
-    } catch (error) {
-      const panic = journal.saysPanic()
-      this.log.error({ error, panic }, 'runtime journal cannot be read; the permanent configuration alone is in force, and panic mode if it says so')
-      if (!panic) return null
-      const generation = this.options.generations.newest()?.number ?? 0
-      return { header: { generation, settings: digestSettings(candidate.settings), panic, defaultBound: [], expiries: [] }, lines: [] }
-    }
-  }
-
-  private begin(candidate: Candidate, replayed: ReturnType<typeof replayJournal> | null, facts: Record<string, string | number>, summary: string): void {
+  private begin(candidate: Candidate, replayed: Replayed | null, facts: Record<string, string | number>, summary: string): void {
     const { generations } = this.options
     this.permanentSettings = candidate.settings
     this.appliedSettings = candidate.settings

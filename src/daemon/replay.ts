@@ -1,7 +1,13 @@
 // Brings the runtime journal of a crashed daemon back: the changes in their order, without those whose time is over.
+import { combineZones } from '../config/firewalld/tree.ts'
+import { decision, type Log } from '../log.ts'
 import type { Change, Reduced } from '../model/change.ts'
+import { reduceRuntime } from '../model/reduce.ts'
 import type { Runtime, Settings } from '../model/settings.ts'
-import type { JournalContent, PendingExpiry } from '../state/journal.ts'
+import { decodeSettings, digestSettings } from '../state/codec.ts'
+import type { GenerationStore } from '../state/generations.ts'
+import type { JournalContent, PendingExpiry, RuntimeJournal } from '../state/journal.ts'
+import type { Clock } from './clock.ts'
 
 export interface Replayed {
   readonly runtime: Runtime
@@ -56,4 +62,53 @@ export function replayJournal(
   }
   const generation = content.lines.at(-1)?.generation ?? content.header.generation
   return { runtime: { ...runtime, panic }, expiries: [...expiries.values()], generation, applied, failed }
+}
+
+export interface ReplayHost {
+  readonly journal: RuntimeJournal
+  readonly generations: GenerationStore
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/**
+ * The runtime that a daemon before this one left, on the configuration that is going to be in force; null = there was none.
+ * What cannot be brought back is logged; that panic was on is never lost.
+ */
+export function bringBack(host: ReplayHost, settings: Settings): Replayed | null {
+  const content = readJournal(host, settings)
+  if (content === null) return null
+  const isSame = content.header.settings === digestSettings(settings)
+  const base = isSame ? baseOf(host, settings, content.header.runtime) : combineZones(settings)
+  const replayed = replayJournal(base, content, host.clock.monotonicMs(), reduceRuntime)
+  for (const { change, reason } of replayed.failed) host.log.warn({ change: change.kind, reason }, 'runtime change could not be brought back')
+  decision(host.log, 'runtime-journal', {
+    base: content.header.generation, same: isSame, changes: content.lines.length, replayed: replayed.applied,
+    failed: replayed.failed.length, timers: replayed.expiries.length,
+  })
+  return replayed
+}
+
+function baseOf({ log }: ReplayHost, settings: Settings, stored: string | undefined): Settings {
+  if (stored === undefined) return combineZones(settings)
+  try {
+    return decodeSettings(stored, new Map([...settings.lists.values()].map((list) => [list.digest, list])))
+  } catch (error) {
+    log.error({ error }, 'runtime in the journal cannot be read; changes made before it are lost')
+    return combineZones(settings)
+  }
+}
+
+function readJournal({ journal, generations, log }: ReplayHost, settings: Settings): JournalContent | null {
+  try {
+    const content = journal.read()
+    for (const damage of content?.damaged ?? []) log.error({ damage }, 'runtime change is lost: its line in the journal is damaged')
+    return content
+  } catch (error) {
+    const panic = journal.saysPanic()
+    log.error({ error, panic }, 'runtime journal cannot be read; the permanent configuration alone is in force, and panic mode if it says so')
+    if (!panic) return null
+    const generation = generations.newest()?.number ?? 0
+    return { header: { generation, settings: digestSettings(settings), panic, defaultBound: [], expiries: [] }, lines: [] }
+  }
 }
