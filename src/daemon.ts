@@ -21,6 +21,7 @@ import type { Runtime, Settings } from './model/settings.ts'
 import { resolve } from './model/resolve.ts'
 import { reduceRuntime } from './model/reduce.ts'
 import { compile } from './compile/compile.ts'
+import { keptRoles } from './compile/fold.ts'
 import type { Plan } from './compile/plan.ts'
 import type { Counters, Dataplane } from './kernel/dataplane.ts'
 import type { Passthrough } from './kernel/passthrough.ts'
@@ -79,6 +80,7 @@ interface Candidate {
 }
 
 const firstRetryDelayMs = 5000
+const nothingKept = { sets: [] }
 const expiryRetryMs = 1000
 const retryLimitMs = 300_000
 
@@ -759,7 +761,7 @@ export class Daemon implements FirewallService {
   private async enforce(runtime: Runtime, leases: readonly Lease[], later = false, single = false): Promise<string> {
     const { firewall, warnings } = resolved(runtime)
     try {
-      const summary = await this.enforcer.apply(compile(withLeases(firewall, leases)), later, single)
+      const summary = await this.enforcer.apply(compile(withLeases(firewall, leases), keptRoles(this.enforcer.inForce() ?? nothingKept)), later, single)
       if (single) this.repairs.scheduleSettle()
       this.noteWarnings(warnings.map(problemText))
       return summary

@@ -21,18 +21,19 @@ import { compileZoneRules, forwardChainName, inputChainName } from './zone.ts'
  * Chains of the result, in order: early-input, early-output (only when they decide something), input, forward, output (only
  * when a policy is from HOST), those of each active zone by name, of policies in their order, of nat. `input` and `forward`
  * never fall through: their last rule leads into the default zone.
+ * `kept` are roles of the plan in force (keptRoles), which decide no packet.
  * Throws DerpanetError where a Firewall asks for what no ruleset can hold.
  */
-export function compile(firewall: Firewall): Plan {
-  last = shareWith(last, build(firewall))
+export function compile(firewall: Firewall, kept?: ReadonlySet<string>): Plan {
+  last = shareWith(last, build(firewall, kept))
   return last
 }
 
 /** A plan usually follows another one that is nearly the same. */
 let last: Plan | null = null
 
-function build(firewall: Firewall): Plan {
-  const context: MatchContext = { sets: new SetRegistry(), ipsets: firewall.ipsets }
+function build(firewall: Firewall, kept?: ReadonlySet<string>): Plan {
+  const context: MatchContext = { sets: new SetRegistry(), ipsets: firewall.ipsets, ...(kept === undefined ? {} : { kept }) }
   const { sets } = context
   const hooks: { hook: Hook; chain: string }[] = []
   const chains: PlanChain[] = []

@@ -6,11 +6,12 @@
 // with all that stand between; if not, a new group begins.
 import type { Family, Prefix } from '../model/addr.ts'
 import { formatPrefix, maskPrefix } from '../model/addr.ts'
-import type { PortProtocol, Rule } from '../model/firewall.ts'
-import type { PlanRule, PlanSet, PortRule } from './plan.ts'
+import { rejectTypes } from '../model/firewall.ts'
+import type { PortProtocol, Rule, Verdict } from '../model/firewall.ts'
+import type { Plan, PlanRule, PlanSet } from './plan.ts'
 import { elementSet } from './sets.ts'
 
-/** Fewer stay single rules: a person can read those, and a set is no faster. */
+/** Fewer stay single rules, unless a call made one of them: a person can read those, and a set is no faster. */
 const minGroup = 4
 /** A set holds each port of a range by itself. */
 const maxPortsOfElement = 16
@@ -170,6 +171,19 @@ function cutTo({ prefixes, cuts }: OneLength, length: number): ReadonlySet<strin
   return texts
 }
 
+/**
+ * The sets of a plan that the next one keeps even when they are empty, so that adding and removing rules of a kind at runtime
+ * costs an element each time and a change of rules only the first time.
+ */
+export function keptRoles({ sets }: Pick<Plan, 'sets'>): ReadonlySet<string> {
+  return new Set(sets.filter(({ owners }) => owners !== undefined).map(({ role }) => role))
+}
+
+/** Those of one owner, as one text. */
+export function keptOf(owner: string, kept: ReadonlySet<string> = new Set()): string {
+  return [...kept].filter((role) => role.startsWith(`${owner}:`)).join(' ')
+}
+
 /** What the last compilation made of the same rules. */
 const lastGroups = new Map<string, { readonly rules: readonly Rule[]; readonly group: Group }>()
 const maxRemembered = 1000
@@ -181,8 +195,16 @@ export interface Folded {
   readonly isGrouped: Uint8Array
 }
 
-/** Groups of at least four rules; every rule of `list` is in one of them at most. `folds` = {@link sourceFoldOf} of each. */
-export function foldSources(owner: string, list: readonly Rule[], folds: readonly (SourceFold | null)[]): Folded {
+/** Where a kept set stands that has no rule: the next one mostly comes to the end of its kind. Indexes in the list. */
+export interface Ends {
+  readonly denials: number
+  readonly accepts: number
+}
+
+/** Every rule of `list` is in one group at most. `folds` = {@link sourceFoldOf} of each. */
+export function foldSources(
+  owner: string, list: readonly Rule[], folds: readonly (SourceFold | null)[], ends: Ends, kept: ReadonlySet<string> = new Set(),
+): Folded {
   const open: OpenGroup[] = []
   let segment = new Segment()
   const close = (): void => {
@@ -204,14 +226,40 @@ export function foldSources(owner: string, list: readonly Rule[], folds: readonl
   const groups = new Map<number, Group[]>()
   const isGrouped = new Uint8Array(list.length)
   for (const one of open) {
-    if (one.rules.length < minGroup) continue
-    const count = (used.get(one.key) ?? 0) + 1
-    used.set(one.key, count)
+    const count = used.get(one.key) ?? 0
+    const role = `${owner}:${one.key}${count === 0 ? '' : `:${count + 1}`}`
+    if (one.rules.length < minGroup && !kept.has(role) && !one.rules.some(isCalled)) continue
+    used.set(one.key, count + 1)
     const at = one.indexes[0]!
-    groups.set(at, [...(groups.get(at) ?? []), makeGroup(`${owner}:${one.key}${count === 1 ? '' : `:${count}`}`, one)])
+    groups.set(at, [...(groups.get(at) ?? []), makeGroup(role, one)])
     for (const index of one.indexes) isGrouped[index] = 1
   }
+  for (const role of kept) {
+    const key = role.startsWith(`${owner}:`) ? role.slice(owner.length + 1) : ''
+    const empty = used.has(key) ? null : emptyGroup(role, key)
+    if (empty === null) continue
+    const at = empty.rule.verdict.kind === 'accept' ? ends.accepts : ends.denials
+    groups.set(at, [...(groups.get(at) ?? []), empty])
+  }
   return { groups, isGrouped }
+}
+
+/** Came by a call, so more like it may come. */
+function isCalled({ origin }: Rule): boolean {
+  return origin.layer === 'runtime'
+}
+
+/** null for what is not the first group of its kind. */
+function emptyGroup(role: string, key: string): Group | null {
+  const [, word = '', ports, digit] = /^(accept|drop|reject-[a-z-]+)(:ports)?:([46])$/.exec(key) ?? []
+  const type = rejectTypes.find((one) => word === `reject-${one}`)
+  const verdict: Verdict | null = word === 'accept' || word === 'drop' ? { kind: word } : type === undefined ? null : { kind: 'reject', type }
+  if (verdict === null) return null
+  const last = lastGroups.get(role)
+  if (last?.rules.length === 0) return last.group
+  const group = groupOf(role, ports !== undefined, digit === '4' ? 'ipv4' : 'ipv6', new Map(), verdict)
+  lastGroups.set(role, { rules: [], group })
+  return group
 }
 
 function makeGroup(role: string, { rules, folds: parts }: OpenGroup): Group {
@@ -225,11 +273,12 @@ function makeGroup(role: string, { rules, folds: parts }: OpenGroup): Group {
 
 function newGroup(role: string, rules: readonly Rule[], parts: readonly SourceFold[]): Group {
   const { family, withPort } = parts[0]!
-  const set = elementSet(role, withPort ? 'prefix-port' : 'prefix', family, ownersOf(rules, parts))
-  return {
-    set,
-    rule: { id: '', match: [{ kind: 'family', family }, { kind: 'set', role, side: 'source', invert: false }], verdict: rules[0]!.verdict },
-  }
+  return groupOf(role, withPort, family, ownersOf(rules, parts), rules[0]!.verdict)
+}
+
+function groupOf(role: string, withPort: boolean, family: Family, owners: ReadonlyMap<string, string>, verdict: PlanRule['verdict']): Group {
+  const set = elementSet(role, withPort ? 'prefix-port' : 'prefix', family, owners)
+  return { set, rule: { id: '', match: [{ kind: 'family', family }, { kind: 'set', role, side: 'source', invert: false }], verdict } }
 }
 
 /**

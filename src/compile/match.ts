@@ -11,6 +11,8 @@ export interface MatchContext {
   readonly ipsets: ReadonlyMap<string, IpSet>
   /** Destinations are where a connection was going before that was rewritten. Sets cannot be asked for it (resolve/published.ts). */
   readonly original?: boolean
+  /** Sets of rules as elements that stay although they got small or empty: see {@link keptRoles}. Absent = none. */
+  readonly kept?: ReadonlySet<string>
 }
 
 type Side = 'source' | 'destination'

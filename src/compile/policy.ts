@@ -1,5 +1,6 @@
 // One policy's decisions: a chain that is visited on the way and left again when nothing in it decides.
 import type { Firewall, IpSet, Policy, PolicySide, Rule } from '../model/firewall.ts'
+import { keptOf } from './fold.ts'
 import type { MatchContext } from './match.ts'
 import type { PlanChain, PlanMatch, PlanRule, PlanSet } from './plan.ts'
 import { compileRules } from './rules.ts'
@@ -38,16 +39,19 @@ export interface Kept<T> {
   readonly sets: readonly PlanSet[]
   /** Another set under the same name may have another family. */
   readonly ipsets: readonly (readonly [string, IpSet | undefined])[]
+  /** Of the owner. */
+  readonly kept: string
 }
 
-/** `make` runs once for an object; its sets come into the registry every time. */
-export function keep<Key extends object, T>(known: WeakMap<Key, Kept<T>>, key: Key, context: MatchContext, make: (context: MatchContext) => T): T {
+/** `make` runs once for an object; its sets, whose roles begin with `owner`, come into the registry every time. */
+export function keep<Key extends object, T>(known: WeakMap<Key, Kept<T>>, key: Key, owner: string, context: MatchContext, make: (context: MatchContext) => T): T {
   let kept = known.get(key)
-  if (kept === undefined || !kept.ipsets.every(([name, ipset]) => context.ipsets.get(name) === ipset)) {
+  const roles = keptOf(owner, context.kept)
+  if (kept === undefined || kept.kept !== roles || !kept.ipsets.every(([name, ipset]) => context.ipsets.get(name) === ipset)) {
     const sets = new SetRegistry()
     const value = make({ ...context, sets })
     const names = sets.list().flatMap(({ user }) => (user === undefined ? [] : [user.name]))
-    kept = { value, sets: sets.list(), ipsets: names.map((name) => [name, context.ipsets.get(name)]) }
+    kept = { value, sets: sets.list(), ipsets: names.map((name) => [name, context.ipsets.get(name)]), kept: roles }
     known.set(key, kept)
   }
   for (const set of kept.sets) context.sets.add(set)
@@ -59,6 +63,6 @@ const compiled = new WeakMap<Policy, Kept<PlanChain>>()
 /** null for a policy without rules. */
 export function compilePolicy(policy: Policy, context: MatchContext): PlanChain | null {
   if (policy.rules.length === 0) return null
-  return keep(compiled, policy, context, (own) => (
+  return keep(compiled, policy, policyChainName(policy.name), context, (own) => (
     { name: policyChainName(policy.name), rules: compileRules(policyChainName(policy.name), policy.rules, own, 'many') }))
 }

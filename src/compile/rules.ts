@@ -2,7 +2,7 @@
 // an edit of a set and the price of a packet does not grow with the number of ports.
 import type { PortProtocol, Rule } from '../model/firewall.ts'
 import { foldSources, sourceFoldOf } from './fold.ts'
-import type { SourceFold } from './fold.ts'
+import type { Ends, SourceFold } from './fold.ts'
 import { compileMatch } from './match.ts'
 import { families } from './plan.ts'
 import type { MatchContext } from './match.ts'
@@ -56,16 +56,19 @@ export function compileRules(owner: string, list: readonly Rule[], context: Matc
   const columns = columnsOf(owner, list)
   const found = foldPlace(columns)
   const place = sets === 'many' && found.count < manyPorts ? { start: 0, end: 0, at: list.length } : found
-  const { groups, isGrouped } = foldSources(owner, list, columns.sources)
+  const { groups, isGrouped } = foldSources(owner, list, columns.sources, endsOf(list, found), context.kept)
   const ports = new Map<PortFold['kind'], PortRule[]>()
   const rules: PlanRule[] = []
   let portsAt = -1
-  list.forEach((rule, index) => {
-    if (index === place.at) portsAt = rules.length
+  const writeGroups = (index: number): void => {
     for (const { set, rule: member } of groups.get(index) ?? []) {
       context.sets.add(set)
       rules.push(member)
     }
+  }
+  list.forEach((rule, index) => {
+    writeGroups(index)
+    if (index === place.at) portsAt = rules.length
     const fold = index >= place.start && index < place.end ? columns.ports[index]! : null
     if (fold !== null) {
       const parts = ports.get(fold.kind)
@@ -73,7 +76,9 @@ export function compileRules(owner: string, list: readonly Rule[], context: Matc
       else parts.push(fold.part)
     } else if (isGrouped[index] === 0) rules.push(...compileRule(rule, context))
   })
-  rules.splice(portsAt < 0 ? rules.length : portsAt, 0, ...portSetRules(owner, ports, context, sets))
+  writeGroups(list.length)
+  if (portsAt < 0) portsAt = rules.length
+  rules.splice(portsAt, 0, ...portSetRules(owner, ports, context, sets))
   return rules
 }
 
@@ -158,6 +163,13 @@ function foldPlace({ list: rules, ports }: Columns): { start: number; end: numbe
     start = end
   }
   return best
+}
+
+/** Denials of priority 0 stand before the zone's own ports and services, accepts behind them. */
+function endsOf(list: readonly Rule[], { start, end, count }: ReturnType<typeof foldPlace>): Ends {
+  if (count > 0) return { denials: start, accepts: end }
+  const first = list.findIndex(isPlainAccept)
+  return { denials: first < 0 ? list.length : first, accepts: list.length }
 }
 
 function isPlainAccept({ verdict, limit }: Rule): boolean {

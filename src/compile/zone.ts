@@ -32,7 +32,7 @@ const compiled = new WeakMap<Zone, Kept<ZoneRules>>()
 
 /** Adds the zone's sets to the registry. A zone that kept its identity (resolve.ts) is compiled once. */
 export function compileZoneRules(zone: Zone, context: MatchContext): ZoneRules {
-  return keep(compiled, zone, context, (own) => ({
+  return keep(compiled, zone, `zone:${zone.name}`, context, (own) => ({
     rules: compileRules(`zone:${zone.name}`, zone.rules, own, 'always'),
     target: zone.targetRules.flatMap((rule) => compileRule(rule, own)),
   }))

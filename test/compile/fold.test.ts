@@ -1,5 +1,6 @@
 // Rules as elements of sets decide what the rules decide, one after the other: random lists, read by an interpreter of their own.
 import t from 'tap'
+import { keptRoles } from '../../src/compile/fold.ts'
 import { compileRules } from '../../src/compile/rules.ts'
 import type { PlanMatch, PlanRule } from '../../src/compile/plan.ts'
 import { SetRegistry } from '../../src/compile/sets.ts'
@@ -38,7 +39,7 @@ const log: Effect = { kind: 'log', prefix: '', level: '' }
 function randomRule(index: number, often: Verdict): Rule {
   const among = [...verdicts, ...Array<Verdict>(12).fill(often)]
   const family = pick(rnd, ['ipv4', 'ipv4', 'ipv6'] as const)
-  const origin = { layer: 'runtime', text: '' } as const
+  const origin = { layer: chance(rnd, 0.1) ? 'runtime' : 'admin', text: '' } as const
   const prefix = parsePrefix(pick(rnd, words[family]))!
   const source = chance(rnd, 0.9) ? { family, source: { kind: 'prefix', prefix, invert: chance(rnd, 0.05) } as const } : {}
   const first = pick(rnd, [22, 80, 80, 81, 443])
@@ -122,9 +123,11 @@ t.test('sets decide what their rules decide, and count for one that fits', (t) =
     const often = pick(rnd, verdicts)
     let rules: readonly Rule[] = Array.from({ length: pick(rnd, [3, 8, 20, 60]) }, (_, index) => randomRule(index, often))
     // and a few steps from there, as changes come: what is remembered must not be wrong
+    let kept: ReadonlySet<string> = new Set()
     for (let step = 0; step < 3; step++) {
       const sets = new SetRegistry()
-      const plan = compileRules('zone:x', rules, { sets, ipsets: new Map() }, pick(rnd, ['always', 'many']))
+      const plan = compileRules('zone:x', rules, { sets, ipsets: new Map(), kept }, pick(rnd, ['always', 'many']))
+      kept = keptRoles({ sets: sets.list() })
       folded += sets.list().reduce((sum, { owners }) => sum + (owners?.size ?? 0), 0)
       const byId = new Map(rules.map((rule) => [rule.id, rule]))
       for (const packet of packets) {
@@ -147,3 +150,29 @@ function show({ id, match: { source, protocol }, verdict, limit }: Rule): string
   const from = source?.kind === 'prefix' ? `${source.invert ? '!' : ''}${formatPrefix(source.prefix)}` : ''
   return `${id} ${from} ${protocol?.kind === 'port' ? `${protocol.protocol} ${protocol.ports.first}-${protocol.ports.last}` : ''} ${JSON.stringify(verdict)}${limit === undefined ? '' : ' limit'}`
 }
+
+t.test('the second rule of a kind that calls add and remove is an edit of a set, wherever its kind stands', (t) => {
+  const rule = (id: string, source: string, verdict: Verdict, layer: 'admin' | 'runtime' = 'admin'): Rule => (
+    { id, match: { family: 'ipv4', source: { kind: 'prefix', prefix: prefixOf(source), invert: false } }, verdict, origin: { layer, text: '' } })
+  const port = (number: number): Rule => (
+    { id: `p${number}`, match: { protocol: { kind: 'port', protocol: 'tcp', ports: { first: number, last: number } } }, verdict: { kind: 'accept' }, origin: { layer: 'admin', text: '' } })
+  const gre: Rule = { id: 'gre', match: { protocol: { kind: 'protocol', number: 47 } }, verdict: { kind: 'accept' }, origin: { layer: 'admin', text: '' } }
+  const denial = rule('file', '203.0.113.0/24', { kind: 'drop' })
+  const [drop, accept] = [rule('new', '192.0.2.1', { kind: 'drop' }, 'runtime'), rule('new', '192.0.2.1', { kind: 'accept' }, 'runtime')]
+  for (const [zone, added] of [
+    [[port(22), gre], [drop, port(22), gre]], [[port(22), gre], [port(22), gre, accept]], [[gre], [gre, accept]], [[], [accept]], [[], [drop]],
+    [[denial, port(22)], [denial, drop, port(22)]],
+  ] satisfies readonly (readonly [readonly Rule[], readonly Rule[]])[]) {
+    let kept: ReadonlySet<string> = new Set()
+    const texts = [zone, added, zone, added].map((rules) => {
+      const sets = new SetRegistry()
+      const plan = compileRules('zone:y', rules, { sets, ipsets: new Map(), kept }, 'always')
+      kept = keptRoles({ sets: sets.list() })
+      return { plan: JSON.stringify(plan, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value)), roles: sets.list().map(({ role }) => role).join() }
+    })
+    t.not(texts[1]!.plan, texts[0]!.plan, 'the first is a change of rules')
+    t.same(texts[2], texts[1])
+    t.same(texts[3], texts[1])
+  }
+  t.end()
+})
