@@ -447,7 +447,7 @@ export class Daemon implements FirewallService {
 
   private reloaded(settings: Settings, before: Runtime): Runtime {
     const fresh = this.runtimeOf(settings, before.panic)
-    return settings.main.value.flushAllOnReload ? fresh : { ...fresh, ...keepRuntimeBindings(before, fresh.settings) }
+    return settings.main.value.flushAllOnReload ? fresh : { ...fresh, ...keepRuntimeBindings(before, this.appliedSettings, fresh.settings) }
   }
 
   private commitReload(settings: Settings, runtime: Runtime, before: InForce, caller: Caller): void {

@@ -1,12 +1,21 @@
-// What stays through a reload when `flush-all-on-reload: no`: interface bindings and ipset entries made at runtime.
+// What stays through a reload when `flush-all-on-reload: no`: interface bindings, ipset entries and direct configuration
+// made at runtime.
+import type { DirectSettings } from '../model/direct.ts'
+import { directOf } from '../model/query.ts'
+import { directKey } from '../model/reduce/direct.ts'
 import type { Entry, IpSetSettings, Runtime, Settings, ZoneSettings } from '../model/settings.ts'
 
 /**
- * `next` with the interface bindings and ipset entries of `runtime`. Interfaces that were put into "the default zone" follow
+ * `next` with the interface bindings and ipset entries of `runtime`, and with its direct configuration as far as `applied` (the
+ * files of the reload before) did not say it. Interfaces that were put into "the default zone" follow
  * a changed default; one whose zone is gone goes where `next` says. Entries of a set whose type changed are not kept.
  */
-export function keepRuntimeBindings(runtime: Runtime, next: Settings): Pick<Runtime, 'settings' | 'defaultBound'> {
-  const settings = { ...next, zones: keepInterfaces(runtime, next), ipsets: keepEntries(runtime.settings, next) }
+export function keepRuntimeBindings(runtime: Runtime, applied: Settings, next: Settings): Pick<Runtime, 'settings' | 'defaultBound'> {
+  const direct = keepDirect(directOf(runtime.settings), directOf(applied), directOf(next))
+  const settings: Settings = {
+    ...next, zones: keepInterfaces(runtime, next), ipsets: keepEntries(runtime.settings, next),
+    ...(direct === null ? {} : { direct: { layer: 'runtime' as const, positions: new Map(), ...next.direct, value: direct } }),
+  }
   return runtime.defaultBound === undefined ? { settings } : { settings, defaultBound: runtime.defaultBound }
 }
 
@@ -33,4 +42,15 @@ function keepEntries(runtime: Settings, next: Settings): ReadonlyMap<string, Ent
     if (before === undefined || before === entry || before.value.type !== entry.value.type) return [name, entry]
     return [name, { ...entry, value: { ...entry.value, entries: before.value.entries } }]
   }))
+}
+
+/** null when there is nothing to keep. */
+function keepDirect(runtime: DirectSettings, applied: DirectSettings, next: DirectSettings): DirectSettings | null {
+  const kept = <Key extends keyof DirectSettings>(key: Key): DirectSettings[Key] => {
+    const known = new Set([...applied[key], ...next[key]].map(directKey))
+    const own = runtime[key].filter((item) => !known.has(directKey(item)))
+    return own.length === 0 ? next[key] : [...next[key], ...own] as unknown as DirectSettings[Key]
+  }
+  const found: DirectSettings = { chains: kept('chains'), rules: kept('rules'), passthroughs: kept('passthroughs') }
+  return found.chains === next.chains && found.rules === next.rules && found.passthroughs === next.passthroughs ? null : found
 }

@@ -40,12 +40,12 @@ function full(most: number): DerpanetError {
 }
 
 /**
- * Canonical text of a new entry. Throws INVALID_ENTRY for a bad or overlapping one, ALREADY_ENABLED when it is there.
+ * Canonical text of a new entry of `set` (its name, for the message). Throws INVALID_ENTRY for a bad or overlapping one, ALREADY_ENABLED when it is there.
  * `entries` are the set's canonical entries. Costs a search, not a scan: sets of a million entries take single changes.
  */
-export function checkNewEntry(type: string, options: Readonly<Record<string, string>>, entries: readonly string[], text: string): string {
+export function checkNewEntry(type: string, options: Readonly<Record<string, string>>, entries: readonly string[], text: string, set?: string): string {
   const { text: canonical, bounds } = parseBounded(type, options, text)
-  const already = (): DerpanetError => new DerpanetError('ALREADY_ENABLED', `'${printable(canonical)}' already is in the set`)
+  const already = (): DerpanetError => new DerpanetError('ALREADY_ENABLED', `'${printable(canonical)}' already is in ${set === undefined ? 'the set' : `'${printable(set)}'`}`)
   if (bounds === null) {
     if (entries.includes(canonical)) throw already()
   } else {

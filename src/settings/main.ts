@@ -65,7 +65,7 @@ export const mainFields: FieldTable<MainSettings> = {
     yaml: 'on-stop', runtime: 'no', doc: 'What stopping the daemon does: keep leaves filtering in place, open removes every rule.',
   }),
   flushAllOnReload: flag({
-    yaml: 'flush-all-on-reload', runtime: 'no', doc: 'A reload also forgets interfaces that were put into zones at runtime.',
+    yaml: 'flush-all-on-reload', runtime: 'no', doc: 'A reload also forgets interfaces that were put into zones, ipset entries and direct rules that came at runtime.',
   }),
   firewalldCompat: word(['auto', '2.5', '1.3', 'no'] as const, 'INVALID_VALUE', {
     yaml: 'firewalld-compat', runtime: 'no', doc: 'Which version of firewalld\'s D-Bus interface is offered, or none. auto is the one that the firewall-cmd of this host knows, 2.5 without one.',

@@ -98,13 +98,19 @@ t.test('an unban overtakes a waiting reload and still holds after it', async (t)
   t.strictSame(world.daemon.runtime().settings.ipsets.get('bad')?.value.entries, [])
 })
 
-t.test('flush-all-on-reload: no keeps interfaces and ipset entries, nothing else', async (t) => {
-  const world = await setUp(t, { 'derpanet.yaml': 'flush-all-on-reload: no\n', 'ipsets/bad.yaml': 'type: hash:ip\n', 'zones/home.yaml': 'interfaces: [eth7]\n' })
+t.test('flush-all-on-reload: no keeps interfaces, ipset entries and direct rules, nothing else', async (t) => {
+  const rule = (port: string) => ({ ipv: 'ipv4', table: 'filter', chain: 'INPUT', priority: 0, args: ['-p', 'tcp', '--dport', port, '-j', 'DROP'] }) as const
+  const file = (...ports: readonly string[]): string => `rules:\n${ports.map((port) => `  - ${rule(port).ipv} ${rule(port).table} ${rule(port).chain} 0 ${rule(port).args.join(' ')}\n`).join('')}`
+  const ports = (): readonly (string | undefined)[] => (world.daemon.runtime().settings.direct?.value.rules ?? []).map(({ args }) => args[3])
+  const world = await setUp(t, { 'derpanet.yaml': 'flush-all-on-reload: no\n', 'direct.yaml': file('1', '2'), 'ipsets/bad.yaml': 'type: hash:ip\n', 'zones/home.yaml': 'interfaces: [eth7]\n' })
   await world.daemon.change({ kind: 'interface-add', zone: 'home', interface: 'eth1' }, caller)
   await world.daemon.change({ kind: 'interface-add', zone: '', interface: 'eth2' }, caller)
   await world.daemon.change({ kind: 'ipset-entry-add', ipset: 'bad', entry: '198.51.100.7' }, caller)
   await world.daemon.change(addPort('80'), caller)
+  await world.daemon.change({ kind: 'direct-rule-add', ...rule('9') }, caller)
+  world.write('direct.yaml', file('2', '3'))
   await world.daemon.reload(caller)
+  t.strictSame(ports(), ['2', '3', '9'], 'what the files said and do not say any more goes')
   const { zones, ipsets } = world.daemon.runtime().settings
   t.strictSame(zones.get('home')?.value.interfaces, ['eth7', 'eth1'])
   t.strictSame(zones.get('public')?.value.interfaces, ['eth2'])
@@ -112,6 +118,7 @@ t.test('flush-all-on-reload: no keeps interfaces and ipset entries, nothing else
   t.strictSame(portsOf(world.daemon), [])
   await world.boot()
   t.strictSame(world.daemon.runtime().settings.zones.get('home')?.value.interfaces, ['eth7', 'eth1'], 'a crash afterwards keeps them as well')
+  t.strictSame(ports(), ['2', '3', '9'])
   await world.daemon.change({ kind: 'default-zone-set', zone: 'trusted' }, caller)
   t.strictSame(world.daemon.runtime().settings.zones.get('trusted')?.value.interfaces, ['eth2'], 'and what was bound to the default zone follows it')
 })

@@ -64,6 +64,7 @@ t.test('what the type cannot hold is refused with INVALID_ENTRY', (t) => {
 t.test('an entry that is there is ALREADY_ENABLED, one that overlaps is INVALID_ENTRY', (t) => {
   const add = (type: string, entries: readonly string[], text: string, options = {}): string => code(() => checkNewEntry(type, options, entries, text))
   t.equal(add('hash:ip', ['1.2.3.4'], '1.2.3.4'), 'ALREADY_ENABLED')
+  t.throws(() => checkNewEntry('hash:net', {}, ['10.1.0.0/22'], '10.1.2.0/22', 'bad'), { message: "ALREADY_ENABLED: '10.1.0.0/22' already is in 'bad'" }, 'as firewalld says it')
   t.equal(add('hash:ip', ['1.2.3.4'], '1.2.3.4/32'), 'INVALID_ENTRY')
   t.equal(add('hash:ip', ['1.2.3.4'], '1.2.3.0/24'), 'INVALID_ENTRY')
   t.equal(add('hash:ip', ['1.2.3.4'], '1.2.3.10-1.2.3.20'), 'ok')

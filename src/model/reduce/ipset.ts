@@ -27,7 +27,7 @@ export function addEntry(runtime: Runtime, change: Of<'ipset-entry-add'>): Reduc
   const events: readonly ChangeEvent[] = [{ kind: 'ipset-entry-added', ipset: change.ipset, entry: change.entry }]
   // what is there already gets its time anew
   if (isTimed(options)) return timed(runtime, change.ipset, { flush: false, add: [checkNewEntry(type, options, [], change.entry)], remove: [] }, events)
-  const text = checkNewEntry(type, options, entries, change.entry)
+  const text = checkNewEntry(type, options, entries, change.entry, change.ipset)
   return reduced(withIpSet(runtime, change.ipset, entry, withEntry(type, options, entries, text)), change.ipset, events)
 }
 

@@ -15,6 +15,7 @@ type Value = Readonly<Record<string, unknown>>
 
 interface ItemChange {
   readonly object: PermanentKind
+  readonly name: string
   readonly field: string
   readonly item: readonly string[]
 }
@@ -43,7 +44,7 @@ export function addToList(row: AnyField, value: unknown, object: Value, change: 
   const list = value as readonly unknown[]
   if (change.object === 'ipset' && change.field === 'entries') {
     const { type, options } = entryRules(object)
-    return [...list, checkNewEntry(type, options, list as readonly string[], change.item[0] ?? '')]
+    return [...list, checkNewEntry(type, options, list as readonly string[], change.item[0] ?? '', change.name)]
   }
   const item = field.item.parse(change.item)
   if (isPorts(field)) {
