@@ -47,7 +47,7 @@ export const mainFields: FieldTable<MainSettings> = {
   }),
   xdp: word(xdpModes, 'INVALID_VALUE', {
     yaml: 'xdp', runtime: 'no',
-    doc: 'Where packets are dropped early: native in the driver, generic in the kernel, off by the ruleset alone; auto is native on cards, where accepted traffic keeps its speed, and off on devices made of software (veth, bridge, tun, …) and on those that merge received frames (LRO, as most virtual machines have it), where it would not. derpanetctl status says which and why. The ruleset is complete in every case.',
+    doc: 'Where packets are dropped early: native in the driver, generic in the kernel, off by the ruleset alone; auto is native on cards, where accepted traffic keeps its speed, and off on devices made of software (veth, bridge, tun and the like) and on those that merge received frames (LRO, as most virtual machines have it), where it would not. derpanetctl status says which and why. The ruleset is complete in every case.',
   }),
   xdpInterfaces: dict({
     yaml: 'xdp-interfaces', runtime: 'no', keys: null, code: 'INVALID_VALUE', example: '{eth0: native, wlan0: off}',
