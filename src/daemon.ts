@@ -81,6 +81,8 @@ interface Candidate {
 
 const firstRetryDelayMs = 5000
 const nothingKept = { sets: [] }
+/** A failure that took longer is no hiccup: what can be enforced comes first then. */
+const hiccupMs = 5000
 const expiryRetryMs = 1000
 const retryLimitMs = 300_000
 
@@ -217,18 +219,19 @@ export class Daemon implements FirewallService {
       this.options.onChosen?.(candidate.settings)
       try {
         const summary = await this.enforce(replayed?.runtime ?? this.runtimeOf(candidate.settings), replayed?.expiries ?? [], true)
+        if (candidate.source === 'files') this.problem = null
         this.begin(candidate, replayed, facts, summary)
         this.wayBack.drop()
         if (this.unconfirmedFiles !== null) void this.adoptFiles({ name: 'start' }).catch((error: unknown) => this.log.warn({ error: (error as Error).message }, 'files that are not in force cannot be read'))
         return
       } catch (error) {
         const text = (error as Error).message
+        // The files are good: it may have been a passing trouble, such as a lock that another program held.
+        if (candidate.source === 'files' && facts['files'] === 'good') this.retryFiles(firstRetryDelayMs)
         refused.push(`${candidate.source}: ${text}`)
         facts[candidate.source] = text
         this.log.error({ source: candidate.source, error }, 'configuration could not be enforced')
         if (this.problem === null) this.problem = { diagnostics: [text] }
-        // The files are good: it may have been a passing trouble, such as a lock that another program held.
-        if (candidate.source === 'files') this.retryFiles(firstRetryDelayMs)
       }
     }
     throw new Error(`nothing could be enforced: ${refused.join('; ')}`)
@@ -259,7 +262,10 @@ export class Daemon implements FirewallService {
     } else if (mistakes === null && files.settings !== null) {
       facts['files'] = 'good'
       this.fileWarnings = warningsIn(files.diagnostics)
+      const begunMs = this.options.clock.monotonicMs()
       yield { source: 'files', settings: files.settings, record: null }
+      // Good files that the kernel or a tool refused: one hiccup must not leave the host with something else for seconds.
+      if (this.options.clock.monotonicMs() - begunMs < hiccupMs) yield { source: 'files', settings: files.settings, record: null }
     } else if (mistakes !== null) {
       facts['files'] = `${mistakes.lines.length} mistakes`
       refused.push(`files: ${mistakes.first.message}`)

@@ -105,16 +105,24 @@ t.test('a configuration that the kernel refuses at start falls back the same way
   const world = await setUp(t, good)
   await world.daemon.stop()
   world.write('zones/public.yaml', 'ports: [9090/tcp]\n')
-  world.kernel.failures = ['iptables-restore: line 7 failed']
+  world.kernel.failures = ['iptables-restore: line 7 failed', 'iptables-restore: line 7 failed']
   await world.boot()
   t.match(await world.daemon.status(), { state: 'FAILED', source: 'last-known-good', problem: { diagnostics: [/line 7 failed/] } })
   t.strictSame(portsOf(world.daemon), ['8080'])
 })
 
+t.test('one failure at start is a hiccup: good files are tried again at once, and nothing else is ever in force', async (t) => {
+  const world = await setUp(t, good, false)
+  world.kernel.failures = ['another app is holding the lock']
+  await world.boot()
+  t.match(await world.daemon.status(), { state: 'RUNNING', source: 'files', problem: null })
+  t.match(decisionLogged(world, 'configuration'), /files="[^"]*holding the lock" chosen=files state=RUNNING generation=1$/)
+})
+
 t.test('good files that the kernel refused at start are tried again until they are in force', async (t) => {
   const world = await setUp(t, good, false)
-  world.kernel.failures = ['another app is holding the lock', '', 'still holding']
-  world.kernel.failures[1] = undefined as unknown as string
+  world.kernel.failures = ['another app is holding the lock', 'still holding', '', 'still holding']
+  world.kernel.failures[2] = undefined as unknown as string
   await world.boot()
   t.match(await world.daemon.status(), { state: 'FAILED', source: 'builtin' })
   world.clock.turn(5000)
@@ -144,7 +152,7 @@ t.test('a journal whose runtime cannot be read neither stops the start nor ends 
 t.test('when nothing can be enforced start says why, for every attempt', async (t) => {
   const world = await setUp(t, good, false)
   world.kernel.failures = Array.from({ length: 5 }, (_, index) => `no kernel ${index}`)
-  await t.rejects(world.boot(), /nothing could be enforced: files: .*no kernel 0.*builtin: .*no kernel 1/)
+  await t.rejects(world.boot(), /nothing could be enforced: files: .*no kernel 0.*builtin: .*no kernel 2/)
 })
 
 t.test('a restart with the same files keeps the generation number, other files get a new one', async (t) => {

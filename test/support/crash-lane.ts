@@ -1,14 +1,24 @@
 // One private host in which a daemon is made to die or fail at numbered effects (effects.cjs), and what can be seen afterwards:
-// how packets are judged, and whether anything is left over. What is right is the test's business.
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+// how packets are judged, and whether anything is left over (chains, sets, pins, links, temporary files, programs). What is right is the test's business.
+import { execFileSync } from 'node:child_process'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import dbus from 'dbus-next'
 import type { Agent, Probe } from './agent.ts'
 import { daemonCommands, firewalldBus, writeConfiguration } from './daemon.ts'
 import { createPrivateHost, eventually, repository, type PrivateHost, type Running } from './private-host.ts'
 
-export type Mode = 'none' | 'kill' | 'kill-during' | 'kill-after' | 'fail' | 'fail-after' | 'hang' | 'tool-killed'
+export type Mode = 'none' | 'kill' | 'kill-during' | 'kill-after' | 'fail' | 'fail-after' | 'hang' | 'tool-killed' | 'refuse' | 'inside-kill' | 'inside-fail'
 export type Configuration = Readonly<Record<string, string>>
+
+/** What happens at the `nth` effect of that name; `inside` counts the loader's own, when that effect starts it. */
+export interface Injection {
+  readonly mode: Mode
+  readonly name: string
+  readonly nth: number
+  readonly inside?: number
+}
+export const nothing: Injection = { mode: 'none', name: '', nth: 0 }
 
 const effects = '/run/effects'
 const zoneInterface = `${firewalldBus.name}.zone`
@@ -21,6 +31,7 @@ export class Lane {
   static async open(name: string, ports: readonly string[], boundSec: number, args: readonly string[]): Promise<Lane> {
     const host = await createPrivateHost({ name, boundSec })
     await mkdir(host.path(effects), { recursive: true })
+    execFileSync('gcc', ['-shared', '-fPIC', '-O1', '-o', host.path(`${effects}/inside.so`), join(repository, 'test/support/effects-inside.c')])
     await (await host.firewall.agent()).serve(ports)
     const bus = dbus.sessionBus({ busAddress: `unix:path=${host.path('/run/dbus/system_bus_socket')}` })
     await bus.call(new dbus.Message({ destination: 'org.freedesktop.DBus', path: '/org/freedesktop/DBus', interface: 'org.freedesktop.DBus', member: 'GetId' }))
@@ -37,31 +48,40 @@ export class Lane {
   }
 
   /** Starts a daemon that counts from its first effect. Does not wait. */
-  async start(mode: Mode = 'none', at = -1): Promise<void> {
-    await this.plan(mode, at)
+  async start(injection = nothing): Promise<void> {
+    await this.plan(injection)
     this.running = this.host.firewall.start([process.execPath, '--require', join(repository, 'test/support/effects.cjs'), ...daemonCommands.derpanetd.slice(1), ...this.args], {
       env: { DERPANET_EFFECTS: effects },
     })
   }
 
   /** From the next effect on. */
-  async arm(mode: Mode, at: number): Promise<void> {
-    if (!this.isAlive()) throw new Error('no daemon to arm')
-    await this.plan(mode, at)
+  async arm(injection = nothing): Promise<void> {
+    if (!this.isAlive()) throw new Error(`no daemon to arm: ${this.output().slice(-800)}`)
+    await this.plan(injection)
     await this.running?.signal('SIGUSR2')
-    await eventually('the plan is read', 5000, async () => (await this.trace()).length === 0)
+    await eventually('the plan is read', 5000, async () => (await readFile(this.host.path(`${effects}/trace`), 'utf8')).includes('plan '))
   }
 
-  private async plan(mode: Mode, at: number): Promise<void> {
-    await writeFile(this.host.path(`${effects}/plan.json`), JSON.stringify({ mode, at }))
+  private async plan(injection: Injection): Promise<void> {
+    await writeFile(this.host.path(`${effects}/plan.json`), JSON.stringify(injection))
+    await writeFile(this.host.path(`${effects}/inside`), '')
     await writeFile(this.host.path(`${effects}/trace`), 'waiting\n')
   }
 
-  /** Effects since the count began, `7 writeFileSync …`; throws nothing when there are none. */
+  /** Names of the effects since the count began, in their order. */
   async trace(): Promise<readonly string[]> {
     const lines = (await readFile(this.host.path(`${effects}/trace`), 'utf8')).split('\n').filter((line) => line !== '')
     const from = lines.findLastIndex((line) => line.startsWith('plan '))
-    return from < 0 ? ['waiting'] : lines.slice(from + 1)
+    return from < 0 ? [] : lines.slice(from + 1).map((line) => line.replace(/^\d+ /, ''))
+  }
+
+  /** What the loader did inside of the effects that started it: `at` is the place of that one in trace(), from 1. */
+  async inside(): Promise<readonly { readonly at: number; readonly number: number; readonly name: string }[]> {
+    return (await readFile(this.host.path(`${effects}/inside`), 'utf8')).split('\n').filter((line) => line !== '').map((line) => {
+      const [at, number, ...name] = line.split(' ')
+      return { at: Number(at), number: Number(number), name: name.join(' ') }
+    })
   }
 
   isAlive(): boolean {
@@ -142,10 +162,7 @@ export class Lane {
     const pins = (await firewall.ok(['find', '/run/derpanet/bpf', '-mindepth', '1', '-not', '-name', '*.debug', '-printf', '%P\n'])).split('\n').filter((line) => line !== '').sort()
     const temporary = (await firewall.ok(['find', '/run/derpanet', '/var/lib/derpanet', '/etc/derpanet', '-name', '*.tmp', '-o', '-name', '*.new', '-printf', '%p\n'])).trim()
     const links = (await firewall.ok(['ip', '-details', 'link'])).match(/^\d+: \S+|prog\/xdp/gm) ?? []
-    return [rules, 'sets', ...sets, 'pins', ...pins, 'links', links.join(' ').replace(/\d+: /g, ''), 'temporary files', temporary].join('\n')
-  }
-
-  async stateFiles(): Promise<readonly string[]> {
-    return readdir(this.host.path('/var/lib/derpanet'))
+    const programs = (await firewall.ok(['ps', '-eo', 'comm='])).split('\n').filter((name) => name !== 'ps').sort()
+    return [rules, 'sets', ...sets, 'pins', ...pins, 'links', links.join(' ').replace(/\d+: /g, ''), 'temporary files', temporary, 'programs', ...programs].join('\n')
   }
 }

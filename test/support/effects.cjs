@@ -5,14 +5,18 @@
 // Effects: starting a tool, writing files (open, write, rename, sync, remove, make), a request to netfilter by netlink, a write
 // to a BPF map. Reading is none.
 //
-// DERPANET_EFFECTS names a folder. plan.json in it, {"at": 7, "mode": "kill"}, is read at start and at each SIGUSR2, which begins
-// the count anew. Each effect is one line in `trace`. Modes:
+// DERPANET_EFFECTS names a folder. plan.json in it, {"name": "spawn ip -json", "nth": 1, "mode": "kill"}, is read at start and at
+// each SIGUSR2, which begins the count anew. Each effect is one line in `trace`, its number and its name; effects are chosen by
+// name, because those in the background come at another place each time. Modes:
 //   none         only counts
-//   kill         dies before effect `at`              kill-during  dies while the tool runs        kill-after  dies right after it
+//   kill         dies before the effect               kill-during  dies while the tool runs        kill-after  dies right after it
 //   fail         it fails as such things do: a file on a full disk, a tool with status 1, the kernel with EPERM; nothing is done
 //   fail-after   a tool does its work and then says it failed
 //   hang         a tool never ends; time limits of 20 s and more are a hundred times shorter then
 //   tool-killed  a tool dies by SIGKILL soon after its start
+//   refuse       the kernel itself answers that the request is invalid
+//   inside-kill, inside-fail   effect `inside` of the loader itself, which counts its own (effects-inside.c, built as inside.so in
+//                the folder; in file `inside` one line each): the loader dies there, or the kernel refuses it
 'use strict'
 const childProcess = require('node:child_process')
 const fs = require('node:fs')
@@ -20,22 +24,25 @@ const Module = require('node:module')
 const path = require('node:path')
 
 const folder = process.env.DERPANET_EFFECTS
-if (folder !== undefined) install(folder)
+// a worker only reads
+if (folder !== undefined && require('node:worker_threads').isMainThread) install(folder)
 
 function install(where) {
   const real = { writeSync: fs.writeSync, openSync: fs.openSync, readFileSync: fs.readFileSync, spawn: childProcess.spawn, setTimeout: globalThis.setTimeout }
-  let plan = { at: -1, mode: 'none' }
+  let plan = { mode: 'none' }
   let count = 0
+  let sames = 0
   const trace = real.openSync(path.join(where, 'trace'), 'a')
   const read = () => {
     try {
       plan = JSON.parse(real.readFileSync(path.join(where, 'plan.json'), 'utf8'))
     } catch (error) {
       if (error.code !== 'ENOENT') throw error
-      plan = { at: -1, mode: 'none' }
+      plan = { mode: 'none' }
     }
     count = 0
-    real.writeSync(trace, `plan ${plan.mode} ${plan.at}\n`)
+    sames = 0
+    real.writeSync(trace, `plan ${plan.mode} ${plan.nth} ${plan.name}\n`)
   }
   const die = () => {
     process.kill(process.pid, 'SIGKILL')
@@ -45,12 +52,12 @@ function install(where) {
   const reach = (name) => {
     count += 1
     real.writeSync(trace, `${count} ${name}\n`)
-    if (count !== plan.at) return null
+    if (name !== plan.name || ++sames !== plan.nth) return null
     if (plan.mode === 'kill') die()
     return plan.mode
   }
   const failure = (code, name) => Object.assign(new Error(`${code}: injected, ${name}`), { code, errno: -28, syscall: name.split(' ')[0] })
-  const short = (file) => String(file).replace(/\d{3,}/g, 'N').slice(-60)
+  const short = (file) => String(file).replace(/[0-9a-f]{16,}/g, 'H').replace(/\d+/g, 'N').slice(-60)
 
   // --- files
   const writes = (flags) => typeof flags === 'number' ? (flags & 3) !== 0 : /[wa+]/.test(String(flags ?? 'r'))
@@ -93,6 +100,10 @@ function install(where) {
   })
 
   // --- tools
+  const insideEnv = (mode) => ({
+    LD_PRELOAD: path.join(where, 'inside.so'), DERPANET_INSIDE: path.join(where, 'inside'), DERPANET_INSIDE_SPAWN: String(count),
+    ...(mode === 'inside-kill' || mode === 'inside-fail' ? { DERPANET_INSIDE_AT: String(plan.inside), DERPANET_INSIDE_MODE: mode.slice(7) } : {}),
+  })
   childProcess.spawn = function (file, args, options) {
     const what = `spawn ${path.basename(file)} ${args.slice(0, 2).map(short).join(' ')}`
     const mode = reach(what)
@@ -101,8 +112,9 @@ function install(where) {
     if (mode === 'fail-after') return instead('/bin/sh', '-c', '"$@"; echo injected >&2; exit 1', 'sh', file, ...args)
     if (mode === 'hang') return instead('/bin/sleep', '1000')
     if (mode === 'tool-killed') return instead('/usr/bin/timeout', '-s', 'KILL', '0.003', file, ...args)
-    const child = real.spawn.call(this, file, args, options)
-    if (mode === 'kill-during') real.setTimeout(die, 2)
+    const child = real.spawn.call(this, file, args, path.basename(file) === 'derpanet-load' ? { ...options, env: { ...options.env, ...insideEnv(mode) } } : options)
+    // somewhere in it: tools take 5 to 50 ms
+    if (mode === 'kill-during') real.setTimeout(die, 1 + (count * 7) % 12)
     if (mode === 'kill-after') child.on('exit', die)
     return child
   }
@@ -147,6 +159,12 @@ function install(where) {
           const what = `netlink ${type >> 8}/${type & 255}`
           const mode = reach(what)
           if (mode === 'fail') throw failure('EPERM', what)
+          if (mode === 'refuse') {
+            // a command that ipset does not have: the kernel's own answer to this message, with its number
+            const unknown = Buffer.from(bytes)
+            unknown[4] = 99
+            return send.call(this, unknown, ...more)
+          }
           const result = send.call(this, bytes, ...more)
           if (mode === 'kill-after') die()
           return result
