@@ -158,6 +158,13 @@ function randomForwardPorts(random: Random, count: number, to: 'anywhere' | 'hos
     const target = randomPort(random, ['tcp'])
     return { ...from, toPort: toAddr !== '' && random.chance(0.4) ? '' : target.port, toAddr }
   })
+  // a range around the first, before or behind it, that leads elsewhere: which of them a packet meets first decides
+  const [first] = made
+  if (first !== undefined && random.chance(0.5)) {
+    const port = first.port.includes('-') ? first.port.split('-')[0] as string : `${Math.max(1, Number(first.port) - 1)}-${Math.min(65535, Number(first.port) + 1)}`
+    const others = world.ports.map(String).filter((other) => other !== first.toPort)
+    made.splice(random.between(0, 1), 0, { ...first, port, toPort: random.pick(others) })
+  }
   return [...new Map(made.map((one) => [`${one.port}/${one.protocol}`, one])).values()]
 }
 

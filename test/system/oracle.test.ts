@@ -226,6 +226,8 @@ const wrongOracles: Readonly<Record<string, Judge>> = {
     const all = [...firewall.zones.values()].filter(({ name }) => active.has(name)).flatMap(({ destinationNat }) => destinationNat)
     return judge(mapZones(firewall, (zone) => ({ ...zone, destinationNat: [...zone.destinationNat, ...all] })), packet, state)
   },
+  'tries forward-ports in the opposite order': (firewall, packet, state) =>
+    judge(mapZones(firewall, (zone) => ({ ...zone, destinationNat: [...zone.destinationNat].reverse() })), packet, state),
   'lets in whatever others published': (firewall, packet, state) => judge({ ...firewall, strictForwardPorts: false, published: 'open' }, packet, state),
   'judges published ports by where they lead': (firewall, packet, state) => judge({ ...firewall, strictForwardPorts: true, published: 'open' }, packet, state),
   'forgets policies': (firewall, packet, state) => judge({ ...firewall, policies: [] }, packet, state),
