@@ -1,7 +1,8 @@
 // What a policy may be as a whole: which zones go together, and what only makes sense on the way somewhere.
-import { DerpanetError } from '../errors.ts'
+import { DerpanetError, printable } from '../errors.ts'
 import { parseRichRule } from './rich/index.ts'
-import type { PolicySettings } from './settings.ts'
+import type { RichRule } from './rich/types.ts'
+import type { PolicySettings, Settings } from './settings.ts'
 
 /** Not zones but words for "every zone" and "this host itself". */
 export const symbolicZones: readonly string[] = ['ANY', 'HOST']
@@ -30,18 +31,50 @@ export function policyMistakes(policy: PolicySettings): PolicyMistake[] {
   if (policy.masquerade && (policy.egressZones.includes('HOST') || policy.ingressZones.includes('HOST'))) {
     mistakes.push({ key: 'masquerade', error: new DerpanetError('INVALID_ZONE', 'masquerade is for packets that pass through, not for HOST') })
   }
-  for (const forward of policy.forwardPorts) {
-    if (forward.toAddr !== '' || policy.egressZones.includes('HOST')) continue
-    mistakes.push({
-      key: 'forwardPorts',
-      item: `${forward.port}/${forward.protocol}:${forward.toPort}`,
-      error: new DerpanetError('INVALID_FORWARD', 'to-addr is needed, unless egress-zones is HOST'),
-    })
+  for (const { port, protocol, toPort, toAddr } of policy.forwardPorts) {
+    const error = forwardMistake(policy, toAddr)
+    if (error !== null) mistakes.push({ key: 'forwardPorts', item: `${port}/${protocol}:${toPort}${toAddr === '' ? '' : `:${toAddr}`}`, error })
   }
   for (const rule of policy.richRules) {
-    const { element } = parseRichRule(rule)
-    if (element?.kind !== 'forward-port' || element.toAddr !== '' || policy.egressZones.includes('HOST')) continue
-    mistakes.push({ key: 'richRules', item: rule, error: new DerpanetError('INVALID_FORWARD', 'to-addr is needed, unless egress-zones is HOST') })
+    const error = richMistake(policy, parseRichRule(rule))
+    if (error !== null) mistakes.push({ key: 'richRules', item: rule, error })
   }
   return mistakes
+}
+
+function forwardMistake({ egressZones }: PolicySettings, toAddr: string): DerpanetError | null {
+  const toHost = egressZones.includes('HOST')
+  if (toHost === (toAddr === '')) return null
+  return new DerpanetError('INVALID_FORWARD', toHost ? 'a forward-port to another host cannot end at HOST' : 'to-addr is needed, unless egress-zones is HOST')
+}
+
+function richMistake(policy: PolicySettings, { element }: RichRule): DerpanetError | null {
+  if (element?.kind === 'forward-port') return forwardMistake(policy, element.toAddr)
+  if (element?.kind === 'masquerade' && (policy.ingressZones.includes('HOST') || policy.egressZones.includes('HOST'))) {
+    return new DerpanetError('INVALID_ZONE', 'masquerade is for packets that pass through, not for HOST')
+  }
+  return null
+}
+
+/** What of a policy is decided before routing, when nobody knows yet which interface a packet will leave by; null = nothing. */
+function beforeRouting({ forwardPorts, richRules }: PolicySettings): 'forward-port' | 'mark' | null {
+  const rules = richRules.map(parseRichRule)
+  if (forwardPorts.length > 0 || rules.some(({ element }) => element?.kind === 'forward-port')) return 'forward-port'
+  return rules.some(({ action }) => action?.kind === 'mark') ? 'mark' : null
+}
+
+/** Throws INVALID_ZONE when such a policy leads to a zone that has interfaces. */
+export function checkEgress(name: string, policy: PolicySettings, zones: Settings['zones']): void {
+  const bound = policy.egressZones.find((zone) => (zones.get(zone)?.value.interfaces.length ?? 0) > 0)
+  const what = bound === undefined ? null : beforeRouting(policy)
+  if (what !== null) throw new DerpanetError('INVALID_ZONE', `Policy '${printable(name)}': '${what}' cannot be used because egress zone '${bound}' has assigned interfaces`)
+}
+
+/** Throws INVALID_ZONE when a zone gets its first interface and such a policy leads to it. */
+export function checkFirstInterface(zone: string, interfaces: readonly string[], { policies }: Pick<Settings, 'policies'>): void {
+  if (interfaces.length === 0) return
+  for (const [name, { value }] of policies) {
+    const what = value.egressZones.includes(zone) ? beforeRouting(value) : null
+    if (what !== null) throw new DerpanetError('INVALID_ZONE', `Policy '${printable(name)}': '${what}' cannot be used because egress zone '${printable(zone)}' has assigned interfaces`)
+  }
 }

@@ -33,11 +33,17 @@ export function isPortProtocol(text: string): text is PortProtocol {
   return (portProtocols as readonly string[]).includes(text)
 }
 
-/** Canonical port and protocol. Throws INVALID_PORT or INVALID_PROTOCOL; MISSING_PROTOCOL for "". */
+/** Canonical port and protocol. Throws INVALID_PORT or INVALID_PROTOCOL. */
 export function parsePortSpec(port: string, protocol: string): PortSpec {
   const range = parsePortRange(port)
   if (range === null) throw new DerpanetError('INVALID_PORT', printable(port))
-  if (protocol === '') throw new DerpanetError('MISSING_PROTOCOL')
+  if (protocol === '') throw new DerpanetError('INVALID_PROTOCOL', 'no protocol: expected tcp, udp, sctp or dccp')
   if (!isPortProtocol(protocol)) throw new DerpanetError('INVALID_PROTOCOL', `'${printable(protocol)}' not in {'tcp'|'udp'|'sctp'|'dccp'}`)
   return { port: formatPortRange(range), protocol }
+}
+
+/** As {@link parsePortSpec}, where somebody wrote one port alone: MISSING_PROTOCOL for "". Among many settings firewalld calls that invalid. */
+export function parseSinglePort(port: string, protocol: string): PortSpec {
+  if (protocol === '' && parsePortRange(port) !== null) throw new DerpanetError('MISSING_PROTOCOL')
+  return parsePortSpec(port, protocol)
 }

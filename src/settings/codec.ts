@@ -2,7 +2,7 @@
 import { DerpanetError, printable } from '../errors.ts'
 import type { ErrorCode } from '../errors.ts'
 import { formatPrefix, parseAddr4, parseAddr6, parsePrefix } from '../model/addr.ts'
-import { parsePortRange, parsePortSpec, formatPortRange } from '../model/port.ts'
+import { parsePortRange, parsePortSpec, parseSinglePort, formatPortRange } from '../model/port.ts'
 import { checkInterfaceName } from '../model/interface-name.ts'
 import { parseZoneSource } from '../model/source.ts'
 import { parseProtocol } from '../model/protocol.ts'
@@ -118,7 +118,7 @@ export const portItem: ItemCodec<PortSpec> = {
       const hint = parsePortRange(found) === null ? '' : ` has no protocol, write ${found}/tcp or ${found}/udp`
       throw new DerpanetError('INVALID_PORT', `${printable(found)}${hint}`)
     }
-    return parsePortSpec(found.slice(0, slash), found.slice(slash + 1))
+    return parseSinglePort(found.slice(0, slash), found.slice(slash + 1))
   },
 }
 

@@ -5,7 +5,7 @@ import type { Change, Reduced, ZoneItemField } from '../../src/model/change.ts'
 import { reduceRuntime } from '../../src/model/reduce.ts'
 import { addPorts, coversPorts, removePorts } from '../../src/model/reduce/ports.ts'
 import { parsePortRange } from '../../src/model/port.ts'
-import type { PortSpec, Runtime } from '../../src/model/settings.ts'
+import { emptyPolicy, type PolicySettings, type PortSpec, type Runtime } from '../../src/model/settings.ts'
 import { int, random, seed } from './random.ts'
 import { entryOf, running, shippedSettings, withIpSets, withZones } from './shipped.ts'
 
@@ -50,6 +50,38 @@ t.test('ranges merge when they overlap and split when something is taken out, as
     if (refusal === undefined) runtime = all(runtime, change)
     t.equal(ports(runtime), after, `after ${verb} ${port}`)
   }
+  t.end()
+})
+
+t.test('what is wrong first is what is answered, in the order of firewalld', (t) => {
+  const rows: readonly (readonly [Change, string])[] = [
+    [add('ports', ['80', '']), 'MISSING_PROTOCOL'], [add('forwardPorts', ['80', '', '81', '']), 'MISSING_PROTOCOL'],
+    [remove('ports', ['22', '']), 'NOT_ENABLED'], [remove('ports', ['22', 'xyz']), 'NOT_ENABLED'],
+    [{ kind: 'source-remove', zone: 'nonesuch', source: 'x' }, 'INVALID_ADDR'], [{ kind: 'source-remove', zone: 'nonesuch', source: '192.0.2.1' }, 'UNKNOWN_SOURCE'],
+    [{ kind: 'source-change', zone: 'nonesuch', source: 'x' }, 'INVALID_ADDR'], [{ kind: 'source-change', zone: 'nonesuch', source: '192.0.2.1' }, 'INVALID_ZONE'],
+    [{ kind: 'source-add', zone: 'nonesuch', source: 'x' }, 'INVALID_ZONE'],
+    [{ kind: 'interface-remove', zone: 'nonesuch', interface: 'x/y' }, 'INVALID_INTERFACE'], [{ kind: 'interface-remove', zone: 'nonesuch', interface: 'eth0' }, 'UNKNOWN_INTERFACE'],
+    [{ kind: 'interface-change', zone: 'nonesuch', interface: 'x/y' }, 'INVALID_INTERFACE'], [{ kind: 'interface-change', zone: 'nonesuch', interface: 'eth0' }, 'INVALID_ZONE'],
+    [{ kind: 'interface-add', zone: 'nonesuch', interface: 'x/y' }, 'INVALID_ZONE'],
+  ]
+  for (const [change, code] of rows) t.equal(answer(start, change).split(':')[0], code, JSON.stringify(change))
+  t.end()
+})
+
+t.test('what is decided before routing cannot lead to a zone with interfaces, whichever of the two comes first', (t) => {
+  const policy = { ...emptyPolicy, ingressZones: ['public'], egressZones: ['internal'], forwardPorts: [{ port: '80', protocol: 'tcp', toPort: '', toAddr: '192.0.2.1' }] } as const
+  const leading = running({ ...shipped, policies: new Map([...shipped.policies, ['mine', entryOf<PolicySettings>(policy)]]) })
+  const bind = (zone: string): Change => ({ kind: 'interface-add', zone, interface: 'eth7' })
+  t.match(answer(leading, bind('internal')), /^INVALID_ZONE: Policy 'mine': 'forward-port' cannot be used because egress zone 'internal'/)
+  t.match(answer(leading, { kind: 'zone-settings', zone: 'internal', settings: { interfaces: ['eth7'] }, timeoutSec: 0 }), /^INVALID_ZONE: Policy 'mine'/)
+  t.equal(answer(leading, bind('home')), 'ok')
+  const bound = all(running({ ...shipped, policies: new Map([...shipped.policies, ['mine', entryOf<PolicySettings>({ ...policy, forwardPorts: [] })]]) }), bind('internal'))
+  const set = (settings: Partial<PolicySettings>): string => answer(bound, { kind: 'policy-settings', policy: 'mine', settings, timeoutSec: 0 })
+  t.match(set({ forwardPorts: policy.forwardPorts }), /^INVALID_ZONE/)
+  t.match(set({ richRules: ['rule family="ipv4" source address="192.0.2.1" mark set=5'] }), /^INVALID_ZONE: .*'mark'/)
+  t.equal(set({ egressZones: ['home'], forwardPorts: policy.forwardPorts }), 'ok')
+  t.match(set({ egressZones: ['HOST'], forwardPorts: policy.forwardPorts }), /^INVALID_FORWARD/)
+  t.match(set({ egressZones: ['HOST'], richRules: ['rule masquerade'] }), /^INVALID_ZONE/)
   t.end()
 })
 

@@ -18,7 +18,7 @@ const published = [
 export const foreignNat = (['ipv4', 'ipv6'] as const).map((family) => {
   const rules = published.filter((one) => one.family === family).map(({ protocol, port, to, toPort }) =>
     `${protocol === 6 ? 'tcp' : 'udp'} dport ${port} dnat to ${family === 'ipv6' ? `[${to}]` : to}:${toPort};`)
-  return `table ${family === 'ipv4' ? 'ip' : 'ip6'} foreign { chain prerouting { type nat hook prerouting priority -90; ${rules.join(' ')} }; }`
+  return `table ${family === 'ipv4' ? 'ip' : 'ip6'} foreign { chain prerouting { type nat hook prerouting priority -80; ${rules.join(' ')} }; }`
 }).join('\n')
 
 export const privateRoute: Host = {

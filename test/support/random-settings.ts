@@ -37,7 +37,7 @@ export const world = {
 
 const zoneNames = ['alpha', 'beta', 'gamma', 'delta', 'public']
 
-const services: Readonly<Record<string, ServiceSettings>> = {
+export const services: Readonly<Record<string, ServiceSettings>> = {
   ssh: { ...emptyService, ports: [{ port: '22', protocol: 'tcp' }] },
   dns: { ...emptyService, ports: [{ port: '53', protocol: 'tcp' }, { port: '53', protocol: 'udp' }] },
   web: { ...emptyService, ports: [{ port: '80-81', protocol: 'tcp' }], includes: ['ssh'] },
@@ -173,7 +173,7 @@ const targets = families.flatMap((family) => [
   ...world.beyond[family].ext0.slice(0, 2), ...world.beyond[family].int0, ...Object.values(world.own[family]).slice(0, 1),
 ])
 
-function richForwardPort(random: Random, to: 'anywhere' | 'host' | 'away'): string {
+export function richForwardPort(random: Random, to: 'anywhere' | 'host' | 'away'): string {
   const [one] = randomForwardPorts(random, 1, to) as [ForwardPort]
   const family = one.toAddr === '' ? random.pick(families) : one.toAddr.includes(':') ? 'ipv6' : 'ipv4'
   const source = random.chance(0.5) ? ` source ${random.chance(0.2) ? 'NOT ' : ''}address="${canonicalPrefix(random.pick([...world.sources[family], ...world.prefixes[family]]))}"` : ''
@@ -182,7 +182,7 @@ function richForwardPort(random: Random, to: 'anywhere' | 'host' | 'away'): stri
   return `rule${priorityText(random)} family="${family}"${source} forward-port port="${one.port}" protocol="${one.protocol}"${parts}${log}`
 }
 
-function richMasquerade(random: Random): string {
+export function richMasquerade(random: Random): string {
   const family = random.pick(['ipv4', 'ipv6', null] as const)
   const source = family !== null && random.chance(0.6) ? ` source address="${canonicalPrefix(random.pick([...world.sources[family], ...world.prefixes[family]]))}"` : ''
   return `rule${priorityText(random)}${family === null ? '' : ` family="${family}"`}${source} masquerade`
@@ -314,7 +314,7 @@ const rejectTexts: Readonly<Record<Family, readonly string[]>> = {
   ipv6: ['icmp6-adm-prohibited', 'icmp6-no-route', 'icmp6-addr-unreachable', 'icmp6-port-unreachable'],
 }
 
-function randomIpSets(random: Random, { macSets = true }: GeneratorOptions): Record<string, IpSetSettings> {
+export function randomIpSets(random: Random, { macSets = true }: GeneratorOptions): Record<string, IpSetSettings> {
   const sets: Record<string, IpSetSettings> = {}
   if (random.chance(0.5)) sets['hosts4'] = { ...emptyIpSet, type: 'hash:ip', entries: random.some(world.sources.ipv4, 5) }
   if (random.chance(0.5)) sets['nets4'] = { ...emptyIpSet, type: 'hash:net', entries: apart(random.some(world.prefixes.ipv4.filter((text) => !text.endsWith('/0')), 3)) }
@@ -343,7 +343,7 @@ function allPorts(random: Random): PortSpec[] {
   return [...seen.values()]
 }
 
-function randomPort(random: Random, protocols: readonly string[] = ['tcp', 'tcp', 'udp', 'udp', 'sctp', 'dccp']): PortSpec {
+export function randomPort(random: Random, protocols: readonly string[] = ['tcp', 'tcp', 'udp', 'udp', 'sctp', 'dccp']): PortSpec {
   const one = random.pick(world.ports)
   const other = random.chance(0.3) ? random.pick(world.ports) : one
   const port = one === other ? String(one) : `${Math.min(one, other)}-${Math.max(one, other)}`

@@ -15,6 +15,12 @@ export function requireFaceName(face: Face, kind: ObjectKind, name: string): voi
   throw new DerpanetError('INVALID_NAME', `${kind} of '${printable(name)}' has ${[...head].length} chars, max is ${most}`)
 }
 
+/** The rule of a call: firewalld reads it before it looks at anything else. Throws INVALID_RULE and what else a rule can be. */
+export function requireRule(face: Face, rule: string): void {
+  parseRichRule(rule)
+  refuseNewerRules(face, [rule])
+}
+
 /** `rules`: texts of rich rules, or nothing. Throws INVALID_RULE for a burst, which came with 2.x; rules that are none are for others to refuse. */
 export function refuseNewerRules(face: Face, rules: unknown): void {
   if (face === '2.5' || !Array.isArray(rules)) return

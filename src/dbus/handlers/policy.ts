@@ -29,6 +29,7 @@ export const policyHandlers: Handlers = {
   getPolicies: (call) => namesBody(runtimeSettings(call).policies),
   getPolicySettings: (call, args) => dictBody('policy', call.context.face, shown(call, runtimeEntry(call, 'policy', text(args, 0)) as Entry<PolicySettings>)),
   setPolicySettings: (call, args) => {
+    runtimeEntry(call, 'policy', text(args, 0))
     const dict = args[1] as Readonly<Record<string, unknown>>
     const { timeoutSec, rest } = withTimeout(call, dict)
     const settings = decodeSettings(policyFields, rest, call.context.face)

@@ -1,8 +1,12 @@
 // The runtime .zone interface. Families come from the settings rows; by hand are only the members that are alone.
 import { DerpanetError } from '../../errors.ts'
 import type { Change, ZoneFlagField, ZoneItemField } from '../../model/change.ts'
+import { checkInterfaceName } from '../../model/interface-name.ts'
+import { parseSinglePort } from '../../model/port.ts'
 import { zoneNamed, zoneOfInterface, zoneOfSource, type NamedZone } from '../../model/query.ts'
+import { Lookup } from '../../model/resolve/lookup.ts'
 import type { Settings } from '../../model/settings.ts'
+import { parseZoneSource } from '../../model/source.ts'
 import { decodeSettings } from '../../settings/dict.ts'
 import { zoneFields } from '../../settings/zone.ts'
 import type { Face, MethodRow } from '../members.ts'
@@ -11,7 +15,7 @@ import { firewalldName } from '../members/firewalld.ts'
 import { sortedNames } from '../objects.ts'
 import { encodeBody, type Body } from '../wire/encode.ts'
 import { dictBody, fieldBody, fieldOf } from './encoded.ts'
-import { refuseNewerRules } from './face.ts'
+import { refuseNewerRules, requireRule } from './face.ts'
 import {
   changed, changedQuietly, integer, namesBody, runtimeSettings, text, type Call, type Handler, type Handlers,
 } from './handler.ts'
@@ -68,10 +72,17 @@ export function withTimeout(call: Call, dict: Readonly<Record<string, unknown>>)
 }
 
 function settingsChange(call: Call, zone: string, dict: Readonly<Record<string, unknown>>): Change {
+  zoneOfCall(call, zone)
   const { timeoutSec, rest } = withTimeout(call, dict)
   const settings = decodeSettings(zoneFields, rest, call.context.face)
   refuseNewerRules(call.context.face, settings.richRules)
   return { kind: 'zone-settings', zone, settings, timeoutSec, asWritten: dict }
+}
+
+/** What a question about a source must be: one that could be in a zone. Throws INVALID_ADDR, INVALID_IPSET, INVALID_SOURCE. */
+function requireSource(call: Call, source: string): void {
+  const parsed = parseZoneSource(source)
+  if (parsed.kind === 'ipset') new Lookup(runtimeSettings(call)).sourceSet(parsed.name)
 }
 
 const changeInterface: Handler = (call, args) =>
@@ -80,8 +91,15 @@ const changeInterface: Handler = (call, args) =>
 const lonely: Handlers = {
   getZones: (call) => namesBody(runtimeSettings(call).zones),
   getActiveZones: (call) => activeZonesBody(runtimeSettings(call), call.context.face),
-  getZoneOfInterface: (call, args) => zoneOfInterface(runtimeSettings(call), text(args, 0)) ?? '',
-  getZoneOfSource: (call, args) => zoneOfSource(runtimeSettings(call), text(args, 0)) ?? '',
+  getZoneOfInterface: (call, args) => {
+    checkInterfaceName(text(args, 0))
+    return zoneOfInterface(runtimeSettings(call), text(args, 0)) ?? ''
+  },
+  getZoneOfSource: (call, args) => {
+    const zone = zoneOfSource(runtimeSettings(call), text(args, 0))
+    if (zone === null) requireSource(call, text(args, 0))
+    return zone ?? ''
+  },
   getZoneSettings2: (call, args) => dictBody('zone', call.context.face, zoneOfCall(call, text(args, 0)).entry),
   setZoneSettings2: (call, args) => changedQuietly(call, settingsChange(call, text(args, 0), args[1] as Readonly<Record<string, unknown>>)),
   isImmutable: (call, args) => {
@@ -124,7 +142,10 @@ function familyHandler(row: MethodRow, family: NonNullable<MethodRow['family']>)
       if (field.shape === 'list') {
         return (call, args) => {
           const columns = columnsOf(row, args)
-          if (key === 'richRules') refuseNewerRules(call.context.face, columns)
+          if (key === 'richRules') requireRule(call.context.face, columns[0] ?? '')
+          if (key === 'sources') requireSource(call, columns[0] ?? '')
+          if (key === 'interfaces') checkInterfaceName(columns[0] ?? '')
+          if (key === 'forwardPorts') parseSinglePort(columns[0] ?? '', columns[1] ?? '')
           return hasItem(key, field, valueOf(call, args) as readonly unknown[], columns, runtimeSettings(call))
         }
       }
@@ -135,14 +156,16 @@ function familyHandler(row: MethodRow, family: NonNullable<MethodRow['family']>)
         const zone = text(args, 0)
         if (shape === 'flag') return changed(call, { kind: 'zone-flag-add', zone, field: key as ZoneFlagField, timeoutSec })
         const columns = columnsOf(row, args)
-        if (key === 'richRules') refuseNewerRules(call.context.face, columns)
+        if (key === 'richRules') requireRule(call.context.face, columns[0] ?? '')
         return changed(call, listChange('add', key, zone, columns, timeoutSec))
       }
     case 'remove':
       return (call, args) => {
         const zone = text(args, 0)
         if (shape === 'flag') return changed(call, { kind: 'zone-flag-remove', zone, field: key as ZoneFlagField })
-        return changed(call, listChange('remove', key, zone, columnsOf(row, args), 0))
+        const columns = columnsOf(row, args)
+        if (key === 'richRules') requireRule(call.context.face, columns[0] ?? '')
+        return changed(call, listChange('remove', key, zone, columns, 0))
       }
     case 'set':
       throw new Error(`${row.name}: the runtime has no set verbs`)

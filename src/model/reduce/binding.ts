@@ -3,6 +3,7 @@ import { DerpanetError, printable } from '../../errors.ts'
 import { formatPrefix } from '../addr.ts'
 import type { Change, Reduced } from '../change.ts'
 import { checkInterfaceName } from '../interface-name.ts'
+import { checkFirstInterface } from '../policy.ts'
 import { zoneNamed, zoneOfInterface, zoneOfSource } from '../query.ts'
 import type { NamedZone } from '../query.ts'
 import { Lookup } from '../resolve/lookup.ts'
@@ -29,8 +30,8 @@ export function addInterface(runtime: Runtime, change: Of<'interface-add'>): Red
 export function changeInterface(runtime: Runtime, change: Of<'interface-change'>): Reduced<Runtime> {
   const { interface: name } = change
   refuseInPanic(runtime)
-  const zone = zoneNamed(runtime.settings, change.zone)
   checkInterfaceName(name)
+  const zone = zoneNamed(runtime.settings, change.zone)
   const owner = zoneOfInterface(runtime.settings, name)
   let world: Runtime = { ...runtime }
   if (owner !== zone.name) {
@@ -40,14 +41,14 @@ export function changeInterface(runtime: Runtime, change: Of<'interface-change'>
   return reduced(world, zone.name, [{ kind: 'interface-changed', zone: zone.name, interface: name }])
 }
 
-/** `zone` "" = the one it is in. Throws PANIC_MODE, INVALID_ZONE, UNKNOWN_INTERFACE, ZONE_CONFLICT. */
+/** `zone` "" = the one it is in. Throws PANIC_MODE, INVALID_INTERFACE, UNKNOWN_INTERFACE, INVALID_ZONE, ZONE_CONFLICT, in this order. */
 export function removeInterface(runtime: Runtime, change: Of<'interface-remove'>): Reduced<Runtime> {
   const { interface: name } = change
   refuseInPanic(runtime)
-  if (change.zone !== '') zoneNamed(runtime.settings, change.zone)
+  checkInterfaceName(name)
   const owner = zoneOfInterface(runtime.settings, name)
   if (owner === null) throw new DerpanetError('UNKNOWN_INTERFACE', `'${printable(name)}' is not in any zone`)
-  if (change.zone !== '' && change.zone !== owner) throw alreadyBound('ZONE_CONFLICT', name, owner)
+  if (change.zone !== '' && zoneNamed(runtime.settings, change.zone).name !== owner) throw alreadyBound('ZONE_CONFLICT', name, owner)
   const world = takeInterface(runtime, zoneNamed(runtime.settings, owner), name)
   return reduced(world, owner, [{ kind: 'interface-removed', zone: owner, interface: name }])
 }
@@ -57,6 +58,7 @@ function alreadyBound(code: 'ZONE_ALREADY_SET' | 'ZONE_CONFLICT', item: string, 
 }
 
 function putInterface(runtime: Runtime, zone: NamedZone, name: string, byDefault: boolean): Runtime {
+  checkFirstInterface(zone.name, [name], runtime.settings)
   const world = withZone(runtime, zone, { interfaces: [...zone.entry.value.interfaces, name] })
   return rememberDefault(world, name, byDefault)
 }
@@ -123,8 +125,8 @@ export function addSource(runtime: Runtime, change: Of<'source-add'>): Reduced<R
 /** From whatever zone it is in, as {@link changeInterface}. */
 export function changeSource(runtime: Runtime, change: Of<'source-change'>): Reduced<Runtime> {
   refuseInPanic(runtime)
-  const zone = zoneNamed(runtime.settings, change.zone)
   const source = parseSource(runtime, change.source)
+  const zone = zoneNamed(runtime.settings, change.zone)
   let world: Runtime = { ...runtime }
   if (!zone.entry.value.sources.includes(source.text)) {
     const owner = otherOwner(runtime, zone.name, source)
@@ -134,17 +136,16 @@ export function changeSource(runtime: Runtime, change: Of<'source-change'>): Red
   return reduced(world, zone.name, [{ kind: 'source-changed', zone: zone.name, source: change.source }])
 }
 
-/** `zone` "" = the one it is in. A set or list that no longer exists can still be taken out. */
+/** `zone` "" = the one it is in. A set or list that no longer exists can still be taken out. The source is looked at before the zone. */
 export function removeSource(runtime: Runtime, change: Of<'source-remove'>): Reduced<Runtime> {
   refuseInPanic(runtime)
-  if (change.zone !== '') zoneNamed(runtime.settings, change.zone)
   const { text } = parseZoneSource(change.source)
   const owner = zoneOfSource(runtime.settings, text)
   if (owner === null) {
     parseSource(runtime, change.source)
     throw new DerpanetError('UNKNOWN_SOURCE', `'${printable(text)}' is not in any zone`)
   }
-  if (change.zone !== '' && change.zone !== owner) throw alreadyBound('ZONE_CONFLICT', text, owner)
+  if (change.zone !== '' && zoneNamed(runtime.settings, change.zone).name !== owner) throw alreadyBound('ZONE_CONFLICT', text, owner)
   const world = takeSource(runtime, zoneNamed(runtime.settings, owner), (other) => other === text)
   return reduced(world, owner, [{ kind: 'source-removed', zone: owner, source: change.source }])
 }

@@ -2,7 +2,7 @@
 import { DerpanetError, printable } from '../../errors.ts'
 import { parseAddr4, parseAddr6 } from '../addr.ts'
 import type { ZoneItemField } from '../change.ts'
-import { formatPortRange, parsePortRange, parsePortSpec } from '../port.ts'
+import { formatPortRange, isPortProtocol, parsePortRange, parsePortSpec, parseSinglePort } from '../port.ts'
 import { requireProtocol } from '../protocol.ts'
 import type { Lookup } from '../resolve/lookup.ts'
 import { richDecisions } from '../resolve/rich.ts'
@@ -41,13 +41,13 @@ function plain<T>(rule: Pick<ItemRule<T>, 'parse' | 'text'> & Partial<ItemRule<T
 
 const column = (item: readonly string[], at: number): string => item[at] ?? ''
 
-/** A bad port is not in the list; firewalld 2.5 says so rather than calling it invalid. */
+/** A bad port or protocol is not in the list; firewalld says so rather than calling it invalid. */
 function portOrNull(item: readonly string[]): PortSpec | null {
-  return parsePortRange(column(item, 0)) === null ? null : parsePortSpec(column(item, 0), column(item, 1))
+  return parsePortRange(column(item, 0)) === null || !isPortProtocol(column(item, 1)) ? null : parsePortSpec(column(item, 0), column(item, 1))
 }
 
 const ports: ItemRule<PortSpec> = {
-  parse: (item) => parsePortSpec(column(item, 0), column(item, 1)),
+  parse: (item) => parseSinglePort(column(item, 0), column(item, 1)),
   parseRemoval: portOrNull,
   text: ({ port, protocol }) => `${port}/${protocol}`,
   shown: (item) => printable(item.join(':')),
@@ -58,7 +58,7 @@ const ports: ItemRule<PortSpec> = {
 
 function parseForwardPort(item: readonly string[]): ForwardPort {
   const [port = '', protocol = '', toPort = '', toAddr = ''] = item
-  const from = parsePortSpec(port, protocol)
+  const from = parseSinglePort(port, protocol)
   const to = toPort === '' ? null : parsePortRange(toPort)
   if (toPort !== '' && to === null) throw new DerpanetError('INVALID_PORT', printable(toPort))
   if (toAddr !== '' && parseAddr4(toAddr) === null && parseAddr6(toAddr) === null) throw new DerpanetError('INVALID_ADDR', printable(toAddr))

@@ -1,7 +1,7 @@
 // Policies at runtime: firewalld changes them only as a whole.
 import { DerpanetError, printable } from '../../errors.ts'
 import type { Change, Expiry, PolicyItemField, Reduced } from '../change.ts'
-import { policyMistakes, symbolicZones } from '../policy.ts'
+import { checkEgress, policyMistakes, symbolicZones } from '../policy.ts'
 import { policyNamed } from '../query.ts'
 import type { NamedPolicy } from '../query.ts'
 import { Lookup } from '../resolve/lookup.ts'
@@ -65,6 +65,7 @@ export function setPolicy(runtime: Runtime, change: Of<'policy-settings'>): Redu
   }
   const [mistake] = policyMistakes(next)
   if (mistake !== undefined) throw mistake.error
+  checkEgress(name, next, runtime.settings.zones)
   return reduced(
     withPolicy(runtime, policy, next), name,
     [{ kind: 'policy-updated', policy: name, settings, ...(asWritten === undefined ? {} : { asWritten }) }], timers,

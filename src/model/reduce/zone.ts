@@ -2,6 +2,7 @@
 import { DerpanetError, printable } from '../../errors.ts'
 import type { Change, Expiry, Reduced, ZoneFlagField, ZoneItemField } from '../change.ts'
 import { checkInterfaceName } from '../interface-name.ts'
+import { checkFirstInterface } from '../policy.ts'
 import { zoneNamed, zoneOfInterface } from '../query.ts'
 import type { NamedZone } from '../query.ts'
 import { Lookup } from '../resolve/lookup.ts'
@@ -155,6 +156,7 @@ export function setZone(runtime: Runtime, change: Of<'zone-settings'>): Reduced<
     next['interfaces'] = [...new Set(settings.interfaces)]
     keys['interfaces'] = new Set(settings.interfaces)
     settings.interfaces.forEach((name) => checkInterface(runtime, zone.name, name))
+    checkFirstInterface(zone.name, settings.interfaces, runtime.settings)
   }
   if (settings.sources !== undefined) {
     const sources = settings.sources.map((text) => checkSource(runtime, zone.name, text))

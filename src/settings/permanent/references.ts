@@ -1,7 +1,7 @@
 // One permanent object against all others: names it uses must exist, and an interface or source is in one zone only.
 import { DerpanetError, printable } from '../../errors.ts'
 import type { PermanentKind } from '../../model/permanent.ts'
-import { symbolicZones } from '../../model/policy.ts'
+import { checkEgress, checkFirstInterface, symbolicZones } from '../../model/policy.ts'
 import { Lookup } from '../../model/resolve/lookup.ts'
 import { richDecisions } from '../../model/resolve/rich.ts'
 import { parseRichRule } from '../../model/rich/index.ts'
@@ -59,6 +59,7 @@ function checkZone(settings: Settings, name: string, zone: ZoneSettings): void {
     const source = value.sources.find((item) => own.has(sourceKey(item)))
     if (source !== undefined) throw new DerpanetError('ZONE_CONFLICT', `${who}: source '${printable(source)}' already bound to zone '${other}'`)
   }
+  checkFirstInterface(name, zone.interfaces, settings)
   const lookup = new Lookup(settings)
   for (const text of zone.sources) {
     const source = parseZoneSource(text)
@@ -74,6 +75,7 @@ function checkPolicy(settings: Settings, name: string, policy: PolicySettings): 
     if (symbolicZones.includes(zone) || settings.zones.has(zone) || isCombined(settings, zone)) continue
     throw new DerpanetError('INVALID_ZONE', `${who}: '${printable(zone)}' not among existing zones`)
   }
+  checkEgress(name, policy, settings.zones)
 }
 
 function isCombined(settings: Settings, zone: string): boolean {
