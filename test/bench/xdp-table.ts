@@ -62,6 +62,9 @@ async function main(): Promise<void> {
   }
   const report = (row: Record<string, unknown>): void => void process.stdout.write(`${JSON.stringify(row)}\n`)
 
+  report({ list: 'none, but frames are read', passNs4: costNs('198.51.100.1'), passNs6: costNs('2001:db8::7') })
+  await halves.stage(noEarly)
+  halves.commit(noEarly)
   report({ list: 'none', passNs4: costNs('198.51.100.1'), passNs6: costNs('2001:db8::7') })
   const cases = [
     ['ipv4', 10_000, [32, 32, 24]], ['ipv4', 100_000, [32, 32, 24]], ['ipv4', 1_000_000, [32, 32, 32, 24]],

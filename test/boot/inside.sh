@@ -50,7 +50,7 @@ is 'it may switch forwarding on' 1 "$(in_unit 'echo 1 >/proc/sys/net/ipv4/ip_for
 like 'and nothing else in /proc/sys' 'Read-only' "$(in_unit 'echo x >/proc/sys/kernel/hostname')"
 like 'nor write where it is not at home' 'Read-only|ermission denied' "$(in_unit 'echo >/etc/derpanet-test; echo >/usr/lib/derpanet/x; echo >/run/x')"
 echo 0 >/proc/sys/net/ipv4/ip_forward
-for one in derpanetd derpanet-early; do
+for one in derpanetd derpanet-early derpanet-guard; do
     exposure=$(systemd-analyze security --no-pager $one | sed -n 's/.*exposure level for .*: \([0-9.]*\) .*/\1/p')
     figure "exposure of $one.service: $exposure"
     if awk "BEGIN { exit !($exposure <= 2.0) }"; then good "exposure of $one is at most 2.0"; else bad "exposure of $one: $exposure"; fi
@@ -126,11 +126,28 @@ is 'who guards it' "derpanet-guard.service derpanet" "$(property derpanet-guard 
 begun=$(now_ms); systemctl stop derpanetd
 until_true 10 bash -c "[ \"\$(nsenter --net=/run/netns/peer python3 $here/probe.py tcp 192.0.2.2 80)\" = open ]"; took=$(($(now_ms) - begun))
 if [ $took -le 7000 ]; then good "nobody confirmed, the daemon is stopped, the port is open again after $took ms"; else bad "not open after $took ms"; fi
-packets_configuration
+until_true 10 bash -c '[ "$(systemctl show -P ActiveState derpanet-guard)" = inactive ]'
+is 'the guard ended, and what started it watches on' 'inactive success active' "$(property derpanet-guard ActiveState) $(property derpanet-guard Result) $(property derpanet-guard.path ActiveState)"
+override Restart=no; systemctl start derpanetd; until_true 15 running; sleep 1
+sed -i 's/^ports: .*/ports: []/' /etc/derpanet/zones/public.yaml
+derpanetctl apply --confirm 5 >/run/apply.log 2>&1; is 'once more, apply --confirm 5' 0 $?
+guard=$(property derpanet-guard MainPID)
+figure "the guard: $(grep -E '^(Uid|CapEff|CapBnd|NoNewPrivs|Seccomp):' "/proc/$guard/status" | tr '\t\n' ' ;')"
+is 'capabilities of the guard' "000000c000003000 000000c000003000" "$(sed -n 's/^CapEff:\t//p; s/^CapBnd:\t//p' "/proc/$guard/status" | xargs)"
+begun=$(now_ms); kill -9 "$(property derpanetd MainPID)"
+until_true 10 bash -c "[ \"\$(nsenter --net=/run/netns/peer python3 $here/probe.py tcp 192.0.2.2 80)\" = open ]"; took=$(($(now_ms) - begun))
+if [ $took -le 7000 ]; then good "the daemon was killed and nobody started it: the port is open again after $took ms"; else bad "not open after $took ms"; fi
+until_true 10 bash -c '[ "$(systemctl show -P ActiveState derpanet-guard)" = inactive ]'
+no_override; systemctl reset-failed derpanetd 2>/dev/null; packets_configuration
 
 part 'bus activation'
 is 'firewalld'"'"'s name does not start what was stopped' 252 "$(firewall-cmd --state >/dev/null 2>&1; echo $?)"
 is 'nor ours while it is not enabled' inactive "$(bus call org.derpanet.Derpanet1 / org.freedesktop.DBus.Peer Ping >/dev/null; property derpanetd ActiveState)"
+systemctl mask firewalld 2>/dev/null
+said=$(systemctl enable derpanetd 2>&1); like "where firewalld is masked, systemctl enable fails (status $?) and says why" 'firewalld.service.*(masked|already exists)' "$said"
+is 'with --force it does not' 0 "$(systemctl enable --force derpanetd >/dev/null 2>&1; echo $?)"
+is 'and firewalld.service is' derpanetd.service "$(systemctl daemon-reload; property firewalld Id)"
+systemctl disable derpanetd 2>/dev/null
 is 'systemctl enable' 0 "$(systemctl enable derpanetd >/dev/null 2>&1; echo $?)"
 is 'firewalld.service is' derpanetd.service "$(property firewalld Id)"
 bus call org.derpanet.Derpanet1 / org.freedesktop.DBus.Peer Ping >/dev/null; is 'enabled, a call to our name starts it' 0 $?
@@ -149,6 +166,25 @@ is 'the kernel holds what the daemon had enforced' "$(md5sum <<<"$packets_state"
 packets 'restored'
 mark; systemctl start derpanetd
 like 'the daemon adopts them' 'nothing to do' "$(since)"
+
+part 'early restore: time'
+restored() { # smallest of five, in ms
+    local round; for round in 1 2 3 4 5; do
+        systemctl stop derpanet-early; forget; mark; systemctl start derpanet-early
+        since -u derpanet-early | grep -o '"elapsedMs":[0-9.]*' | cut -d: -f2
+    done | tee -a /run/restored.txt | sort -n | head -1
+}
+written() { until_true 30 grep -q "$1" /var/lib/derpanet/boot/boot; sleep 1; systemctl stop derpanetd; }
+{ echo 'services: [ssh]'; echo 'interfaces: [ext0]'; echo 'rich-rules:'; for i in $(seq 0 999); do echo "  - rule family=\"ipv4\" source address=\"198.51.$((100 + i / 256)).$((i % 256))\" port port=\"$((2000 + i))\" protocol=\"tcp\" accept"; done; } >/etc/derpanet/zones/public.yaml
+echo 'xdp-interfaces: {ext0: native}' >/etc/derpanet/derpanet.yaml
+systemctl start derpanetd; written 2999; small=$(restored)
+python3 -c 'print("\n".join("%d.%d.%d.%d" % (11 + (i >> 16), i >> 8 & 255, i & 255, i * 7 & 255) for i in range(100000)))' >/etc/derpanet/lists/big.list
+echo 'block: [big]' >>/etc/derpanet/derpanet.yaml
+systemctl start derpanetd; written derpa-big; big=$(restored)
+figure "restore: $(xargs </run/restored.txt) ms"
+if awk "BEGIN { exit !($small <= 100) }"; then good "1,000 rules are restored in $small ms"; else bad "1,000 rules are restored in $small ms"; fi
+if awk "BEGIN { exit !($big - $small <= 1000) }"; then good "with a list of 100,000 in $big ms"; else bad "with a list of 100,000 in $big ms"; fi
+rm /etc/derpanet/lists/big.list; packets_configuration
 
 part 'each capability dropped in turn'
 all='CAP_NET_ADMIN CAP_NET_RAW CAP_BPF CAP_PERFMON'

@@ -48,7 +48,7 @@ export class Halves {
     const fresh = this.word === 0 ? imageKey({ panic: false, allow: [], failsafePorts: [], deny: [] }) : null
     this.content = [{ key: fresh, tables: {} }, { key: fresh, tables: {} }]
     // a crash between narrowing and commit: nobody knows what the ruleset holds until it is applied again
-    this.trusted = (this.word & (layout.SWITCH_DEFER | layout.SWITCH_IDLE)) === 0
+    this.trusted = (this.word & (layout.SWITCH_DEFER | layout.SWITCH_IDLE)) === 0 // without lists too: there DEFER has nothing to drop either
     this.slots = readSlots(maps)
   }
 
@@ -92,7 +92,7 @@ export class Halves {
       this.active = this.other()
     }
     this.trusted = true
-    this.writeWord(this.active | (plan.panic ? layout.SWITCH_PANIC : 0) | (((this.generation + 1) << layout.SWITCH_GENERATION_SHIFT) >>> 0))
+    this.writeWord(this.active | (plan.deny.length === 0 ? layout.SWITCH_IDLE : 0) | (plan.panic ? layout.SWITCH_PANIC : 0) | (((this.generation + 1) << layout.SWITCH_GENERATION_SHIFT) >>> 0))
   }
 
   /** Does the kernel's switch stand where it was put last? */
