@@ -1,5 +1,6 @@
 // What XDP costs traffic that is accepted: bytes and round trips a second over one TCP connection into the host, with XDP off,
-// generic and native, without and with 20,000 rules of somebody else. Over a veth, in packets of up to 64 KiB as virtual devices
+// generic and native, without and with 20,000 rules of somebody else, under a block list of 100,000 prefixes (without any, the
+// program does not even read frames). Over a veth, in packets of up to 64 KiB as virtual devices
 // hand them over, and in frames of 1,500 bytes; and over what is nearest to a card here, a tap whose other end sends frames of
 // 1,500 bytes that the driver receives into pages with room before them and merges (GRO). Taken in turns, medians. Run as root:
 // node --import=tsx test/bench/accepted.ts [--rounds 9] [--seconds 1] [--only LINK] [--json]
@@ -45,6 +46,10 @@ function kubeRules(count: number): string {
   return [...lines, 'COMMIT', ''].join('\n')
 }
 
+function settings(mode: Mode): string {
+  return `xdp: ${mode}\nblock: [big]\n`
+}
+
 async function attached(host: PrivateHost): Promise<string> {
   const shown = await Promise.all(Object.values(device).map((name) => host.firewall.ok(['ip', '-details', 'link', 'show', name])))
   return shown.map((text) => (/ xdpgeneric/.test(text) ? 'generic' : / xdp /.test(text) ? 'native' : 'off')).join()
@@ -80,7 +85,8 @@ async function main(): Promise<void> {
       wires.push(await layWire(host, load))
       await host.firewall.ok(['ethtool', '-K', 'ext0', 'gro', 'on'])
       if (rules > 0) await host.firewall.ok(['iptables-restore', '--noflush'], { input: kubeRules(rules), timeoutMs: 120_000 })
-      await writeConfiguration(host, { 'zones/public.yaml': `ports: [${port}/tcp]\n`, 'derpanet.yaml': 'xdp: off\n' })
+      const list = Array.from({ length: 100_000 }, (_, i) => `${11 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}.${(i * 7) & 255}\n`).join('')
+      await writeConfiguration(host, { 'zones/public.yaml': `ports: [${port}/tcp]\n`, 'lists/big.list': list, 'derpanet.yaml': settings('off') })
       await startDaemon(host, { timeoutMs: 120_000 })
       const sink = host.firewall.start([...urgent, load, 'sink', port])
       await eventually('the sink is ready', 5000, () => sink.output().includes('ready'))
@@ -88,7 +94,7 @@ async function main(): Promise<void> {
     for (let round = 0; round < Number(values.rounds); round++) {
       for (const mode of round % 2 === 0 ? modes : [...modes].reverse()) {
         for (const { rules, host } of hosts) {
-          await writeConfiguration(host, { 'derpanet.yaml': `xdp: ${mode}\n` })
+          await writeConfiguration(host, { 'derpanet.yaml': settings(mode) })
           await host.firewall.ok(['busctl', '--system', 'call', 'org.fedoraproject.FirewallD1', '/org/fedoraproject/FirewallD1', 'org.fedoraproject.FirewallD1', 'reload'], { timeoutMs: 60_000 })
           await eventually(`XDP is ${mode}`, 10_000, async () => (await attached(host)) === `${mode},${mode}`)
           for (const link of links.filter((each) => values.only === undefined || each === values.only)) {
