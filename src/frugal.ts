@@ -8,6 +8,14 @@ setFlagsFromString('--semi-space-growth-factor=1')
 // For file system calls in the background; each thread of the pool has its own heap of the C library.
 process.env['UV_THREADPOOL_SIZE'] ??= '2'
 
+/**
+ * With a big set of `entries` each change of it makes a list of its size: in a young generation of one MB that is a collection
+ * a change (measured with 100,000 entries: 2.6 ms of processor time, and 1.8 when it may grow).
+ */
+export function makeRoomFor(entries: number): void {
+  setFlagsFromString(`--semi-space-growth-factor=${entries > 20_000 ? 2 : 1}`)
+}
+
 /** Gives back what starting (or reading a big configuration) left behind. Takes some 10 ms: call it when nobody waits. */
 export function packMemory(): void {
   setFlagsFromString('--expose-gc')

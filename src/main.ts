@@ -1,5 +1,5 @@
 // derpanetd: wires the edges to the one writer, listens to signals, ends with an exit status. Decides nothing.
-import { packMemory } from './frugal.ts'
+import { makeRoomFor, packMemory } from './frugal.ts'
 import { spawn } from 'node:child_process'
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, realpathSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
@@ -143,6 +143,9 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
     look()
     daemon.subscribe(({ kind }) => { if (kind === 'reloaded') look() })
   }
+  const makeRoom = (): void => makeRoomFor(Math.max(0, ...[...daemon.runtime().settings.ipsets.values()].map(({ value }) => value.entries.length)))
+  makeRoom()
+  daemon.subscribe(({ kind }) => { if (kind === 'reloaded') makeRoom() })
   setTimeout(packMemory, packAfterMs).unref()
 }
 

@@ -2,7 +2,7 @@
 // an edit of a set and the price of a packet does not grow with the number of ports.
 import type { PortProtocol, Rule } from '../model/firewall.ts'
 import { foldSources, sourceFoldOf } from './fold.ts'
-import type { Ends, SourceFold } from './fold.ts'
+import type { Ends, Moved, SourceFold } from './fold.ts'
 import { compileMatch } from './match.ts'
 import { families } from './plan.ts'
 import type { MatchContext } from './match.ts'
@@ -24,13 +24,15 @@ interface Columns {
   readonly list: readonly Rule[]
   readonly ports: readonly (PortFold | null)[]
   readonly sources: readonly (SourceFold | null)[]
+  /** null = groups must be looked for anew. */
+  readonly moved: Moved | null
 }
 
 const lastColumns = new Map<string, Columns>()
 const maxRemembered = 1000
 
 function columnsOf(owner: string, list: readonly Rule[]): Columns {
-  const last = lastColumns.get(owner) ?? { list: [], ports: [], sources: [] }
+  const last = lastColumns.get(owner) ?? { list: [], ports: [], sources: [], moved: null }
   let start = 0
   while (start < list.length && start < last.list.length && list[start] === last.list[start]) start++
   let end = 0
@@ -38,7 +40,13 @@ function columnsOf(owner: string, list: readonly Rule[]): Columns {
   const fresh = list.slice(start, list.length - end)
   const merge = <T>(column: readonly T[], read: (rule: Rule) => T): readonly T[] =>
     [...column.slice(0, start), ...fresh.map(read), ...column.slice(column.length - end)]
-  const columns = { list, ports: merge(last.ports, portFoldOf), sources: merge(last.sources, sourceFoldOf) }
+  const ports = merge(last.ports, portFoldOf)
+  const isPlain = (column: readonly (PortFold | null)[], from: number, to: number): boolean => column.slice(from, to).every((fold) => fold !== null)
+  const hasNeighbour = (ports[start - 1] ?? null) !== null || (end > 0 && ports[list.length - end] !== null)
+  const moved = hasNeighbour && isPlain(last.ports, start, last.list.length - end) && isPlain(ports, start, list.length - end)
+    ? { from: last.list, end: list.length - end, by: list.length - last.list.length }
+    : null
+  const columns = { list, ports, sources: merge(last.sources, sourceFoldOf), moved }
   if (lastColumns.size >= maxRemembered) lastColumns.clear()
   lastColumns.set(owner, columns)
   return columns
@@ -56,7 +64,7 @@ export function compileRules(owner: string, list: readonly Rule[], context: Matc
   const columns = columnsOf(owner, list)
   const found = foldPlace(columns)
   const place = sets === 'many' && found.count < manyPorts ? { start: 0, end: 0, at: list.length } : found
-  const { groups, isGrouped } = foldSources(owner, list, columns.sources, endsOf(list, found), context.kept)
+  const { groups, isGrouped } = foldSources(owner, list, columns.sources, endsOf(list, found), columns.moved, context.kept)
   const ports = new Map<PortFold['kind'], PortRule[]>()
   const rules: PlanRule[] = []
   let portsAt = -1

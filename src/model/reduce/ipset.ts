@@ -38,8 +38,9 @@ export function removeEntry(runtime: Runtime, change: Of<'ipset-entry-remove'>):
   const text = parseIpSetEntry(type, options, change.entry)
   const events: readonly ChangeEvent[] = [{ kind: 'ipset-entry-removed', ipset: change.ipset, entry: change.entry }]
   if (isTimed(options)) return timed(runtime, change.ipset, { flush: false, add: [], remove: [text] }, events)
-  if (!entries.includes(text)) throw new DerpanetError('NOT_ENABLED', `'${printable(text)}' not in '${printable(change.ipset)}'`)
-  return reduced(withIpSet(runtime, change.ipset, entry, withoutEntry(entries, text)), change.ipset, events)
+  const left = withoutEntry(type, options, entries, text)
+  if (left === entries) throw new DerpanetError('NOT_ENABLED', `'${printable(text)}' not in '${printable(change.ipset)}'`)
+  return reduced(withIpSet(runtime, change.ipset, entry, left), change.ipset, events)
 }
 
 /** The whole content. Every difference is told by itself: first what came, then what went. */

@@ -48,7 +48,6 @@ interface RichRules {
   readonly translations: readonly NatItem[]
   /** Services that they accept. */
   readonly services: readonly { readonly name: string; readonly origin: Origin }[]
-  /** Sets that they ask, by name. */
 }
 
 function accepts(rule: Rule): boolean {
@@ -56,23 +55,26 @@ function accepts(rule: Rule): boolean {
 }
 
 function sortRich(items: readonly RichItem[]): RichRules {
-  const ranked = [...items].sort((one, other) => one.rule.priority - other.rule.priority)
-  const [before, records, denials, accepting, after]: Rule[][] = [[], [], [], [], []]
-  for (const { rule, ...one } of ranked) {
-    if (rule.priority !== 0) {
-      (rule.priority < 0 ? before : after)!.push(...one.records, ...one.decisions)
-      continue
-    }
-    records!.push(...one.records)
-    for (const decision of one.decisions) (accepts(decision) ? accepting : denials)!.push(decision)
+  const isSorted = items.every(({ rule }, index) => index === 0 || items[index - 1]!.rule.priority <= rule.priority)
+  const ranked = isSorted ? items : [...items].sort((one, other) => one.rule.priority - other.rule.priority)
+  const sorted = {
+    before: [] as Rule[], records: [] as Rule[], denials: [] as Rule[], accepts: [] as Rule[], after: [] as Rule[], marks: [] as Rule[], forwardEffects: [] as Rule[],
   }
-  return {
-    before: before!, records: records!, denials: denials!, accepts: accepting!, after: after!,
-    marks: ranked.flatMap(({ marks }) => marks),
-    forwardEffects: ranked.flatMap(({ forwardEffects }) => forwardEffects),
-    services: items.flatMap(({ rule, origin }) => (rule.element?.kind === 'service' && rule.action?.kind === 'accept' ? [{ name: rule.element.name, origin }] : [])),
-    translations: items.flatMap(({ translation }) => translation ?? []),
+  // there may be thousands, and this is done for each one that comes: no copies on the way
+  for (const { rule: { priority }, records, decisions, marks, forwardEffects } of ranked) {
+    const own = priority < 0 ? sorted.before : priority > 0 ? sorted.after : null
+    for (const record of records) (own ?? sorted.records).push(record)
+    for (const decision of decisions) (own ?? (accepts(decision) ? sorted.accepts : sorted.denials)).push(decision)
+    for (const mark of marks) sorted.marks.push(mark)
+    for (const effect of forwardEffects) sorted.forwardEffects.push(effect)
   }
+  const services: { readonly name: string; readonly origin: Origin }[] = []
+  const translations: NatItem[] = []
+  for (const { rule: { element, action }, origin, translation } of items) {
+    if (element?.kind === 'service' && action?.kind === 'accept') services.push({ name: element.name, origin })
+    if (translation !== null) translations.push(translation)
+  }
+  return { ...sorted, services, translations }
 }
 
 /** Reads one zone or policy; lives as long as that takes. */
