@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import type { Entry, Layer, Position } from '../model/settings.ts'
 import { DerpanetError } from '../errors.ts'
+import { fieldRows } from '../settings/field.ts'
 import type { KindSettings, NamedKind, ObjectKind } from '../settings/kinds.ts'
 import { isName, requireName } from '../settings/names.ts'
 import type { KindName } from '../settings/names.ts'
@@ -16,7 +17,7 @@ import { xmlKinds } from './firewalld/kinds.ts'
 import { decodeXml } from './firewalld/xml-reader.ts'
 import { parseSettings } from './parse.ts'
 import type { Parsed } from './parse.ts'
-import { maxFileBytes } from './yaml.ts'
+import { maxFileBytes, maxLongFileBytes } from './yaml.ts'
 
 /** One load in progress. */
 export interface Loading {
@@ -248,7 +249,7 @@ export function loadOne<S>(loading: Loading, { kind, listings }: Stack<S>, name:
     if (!checkedName(loading, kind.kind, join(at.tree.root, relative), name)) return null
     const overrides = at.layer === 'admin' && listings.slice(0, index).some((lower) => lower.names.has(name))
     const entry = at.format === 'yaml'
-      ? loadEntry(loading, at, relative, kind, candidate, overrides)
+      ? loadEntry(loading, at, relative, kind, candidate, overrides, undefined, maxBytesOf(kind))
       : loadEntry(loading, at, relative, kind, candidate, overrides, xmlParse(kind, name), xmlKinds[kind.kind].maxChars)
     if (entry !== null) return entry
     if (!at.lenient) {
@@ -257,6 +258,10 @@ export function loadOne<S>(loading: Loading, { kind, listings }: Stack<S>, name:
     }
   }
   return null
+}
+
+export function maxBytesOf<S>({ fields }: NamedKind<S>): number {
+  return fieldRows(fields).some(([, field]) => field.shape === 'list' && field.long === true) ? maxLongFileBytes : maxFileBytes
 }
 
 function xmlParse<S>(kind: NamedKind<S>, name: string): Parse<S> {

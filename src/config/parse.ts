@@ -11,6 +11,8 @@ import type { ObjectKind } from '../settings/kinds.ts'
 import { didYouMean } from '../settings/suggest.ts'
 import type { Diagnostic } from './diagnostic.ts'
 import { hasErrors } from './diagnostic.ts'
+import { findPlainList, withoutItems } from './plain-list.ts'
+import type { PlainList } from './plain-list.ts'
 import { readYaml } from './yaml.ts'
 import type { YamlFile } from './yaml.ts'
 
@@ -37,17 +39,51 @@ const startOf = (node: unknown): number => (node as Node | null)?.range?.[0] ?? 
 
 /** `file` is the name in the diagnostics. Never throws for any text. */
 export function parseSettings<S>(file: string, text: string, kind: ObjectKind<S>): Parsed<S> {
-  const yaml = readYaml(file, text)
+  const long = findPlainList(text, longLists(kind))
+  const yaml = long === null ? readYaml(file, text) : readYaml(file, withoutItems(text, long), text)
   const reading: Reading = { yaml, positions: new Map() }
   const found: Record<string, unknown> = {}
   if (yaml.root !== null) {
-    if (isMap(yaml.root)) readMap(reading, kind, yaml.root, found)
+    if (isMap(yaml.root)) {
+      readMap(reading, kind, yaml.root, found)
+      if (long !== null) readLong(reading, kind, long, found)
+    }
     else if (!(isScalar(yaml.root) && yaml.root.value === null)) yaml.report(startOf(yaml.root), 'PARSE_ERROR', 'expected keys and values, like `short: Name`')
   }
   let value: S = { ...kind.empty, ...(found as Partial<S>) }
   if (!hasErrors(yaml.diagnostics)) value = checkWhole(reading, kind, value)
   const diagnostics = distinct(yaml.diagnostics)
   return { value: hasErrors(diagnostics) ? null : value, positions: reading.positions, diagnostics }
+}
+
+/** Keys of lists that may be very long. */
+function longLists<S>({ fields }: ObjectKind<S>): readonly string[] {
+  return fieldRows(fields).filter(([, field]) => field.shape === 'list' && field.long === true).map(([, field]) => field.yaml)
+}
+
+function readLong<S>(reading: Reading, kind: ObjectKind<S>, { key: name, items, line }: PlainList, found: Record<string, unknown>): void {
+  const row = fieldRows(kind.fields).find(([, field]) => field.yaml === name)
+  // the same key twice, which is reported already
+  if (row === undefined || row[1].shape !== 'list' || (found[row[0]] as readonly unknown[] | undefined)?.length !== 0) return
+  const [key, field] = row
+  const list: unknown[] = []
+  let failed = false
+  items.forEach((text, index) => {
+    const position = { line: line + index, column: 5 }
+    try {
+      const item = field.item.fromText(text)
+      const place = `${key}=${field.item.toText(item)}`
+      if (reading.positions.has(place)) return reading.yaml.reportAt(position, 'ALREADY_ENABLED', `'${printable(field.item.toText(item))}' is in ${field.yaml} twice`, 'warning')
+      reading.positions.set(place, position)
+      list.push(item)
+    } catch (error) {
+      if (!(error instanceof DerpanetError)) throw error
+      reading.yaml.reportAt(position, error.code, explain(error))
+      failed = true
+    }
+  })
+  if (failed) delete found[key]
+  else found[key] = list
 }
 
 /** In the order of the text, one for each place: what is wrong at the same place twice has the same cause. */

@@ -7,6 +7,8 @@ import type { Position } from '../model/settings.ts'
 import type { Diagnostic } from './diagnostic.ts'
 
 export const maxFileBytes = 1024 * 1024
+/** Of a file with a list that may be long. */
+export const maxLongFileBytes = 16 * 1024 * 1024
 export const maxDepth = 16
 
 /** A parsed file. `root` is null for an empty one, and where the text was too broken to go on. */
@@ -43,16 +45,20 @@ function offsetBeyondDepth(token: Token, limit: number): number | null {
 /** The message of the yaml library in one line, without the position it appends. */
 const oneLine = (message: string): string => (message.split('\n')[0] ?? '').replace(/ at line \d+, column \d+:?$/, '')
 
-/** `file` is only a name for the diagnostics. Never throws for any text. */
-export function readYaml(file: string, text: string): YamlFile {
+/**
+ * `file` is only a name for the diagnostics, which show lines of `shown`: the file, where `text` is what is left of it. Never
+ * throws for any text.
+ */
+export function readYaml(file: string, text: string, shown = text): YamlFile {
   const counter = new LineCounter()
-  const lines = text.split('\n')
+  let lines: readonly string[] | null = null
   const diagnostics: Diagnostic[] = []
   const position = (offset: number): Position => {
     const { line, col } = counter.linePos(Math.min(offset, text.length))
     return { line: Math.max(1, line), column: Math.max(1, col) }
   }
   const reportAt: YamlFile['reportAt'] = ({ line, column }, code, message, severity = 'error') => {
+    lines ??= shown.split('\n')
     const sourceLine = (lines[line - 1] ?? '').replace(/\r$/, '')
     diagnostics.push({ severity, code, file, line, column, text: message, sourceLine })
   }

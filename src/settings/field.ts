@@ -63,6 +63,8 @@ export interface ListField<T> extends FieldBase {
   readonly item: ItemCodec<T>
   /** What a bad item is called, e.g. INVALID_PORT. */
   readonly code: ErrorCode
+  /** There may be a hundred thousand of them (config/plain-list.ts). */
+  readonly long?: true
 }
 
 export interface DictField extends FieldBase {

@@ -32,10 +32,10 @@ export const ipSetFields: FieldTable<IpSetSettings> = {
     example: '{family: inet6, maxelem: 100000}', parse: parseOption,
     doc: 'family is inet (the default) or inet6; hashsize and maxelem size the set; timeout is in seconds, and then entries are not listed.',
   }),
-  entries: list(entryItem, 'INVALID_ENTRY', {
+  entries: { long: true, ...list(entryItem, 'INVALID_ENTRY', {
     yaml: 'entries', dbus: 'entries', noun: 'Entry', plural: 'Entries', runtime: 'plain', example: '[198.51.100.0/24, 203.0.113.7]',
     doc: 'The content of the set.',
-  }),
+  }) },
 }
 
 /** Whether the entries fit the type and each other; as in firewalld, entries of one set must not overlap. */

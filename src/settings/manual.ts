@@ -106,6 +106,7 @@ function page(kind: Kind, described: ObjectKind<never>): ManualPage {
   const name = kind === 'main' ? 'derpanet.yaml' : `derpanet.${kind}`
   const others = (Object.keys(pages) as Kind[]).filter((other) => other !== kind).map((other) => other === 'main' ? 'derpanet.yaml' : `derpanet.${other}`)
   const empty = described.empty as Readonly<Record<string, unknown>>
+  const hasLong = fieldRows(described.fields).some(([, field]) => field.shape === 'list' && field.long === true)
   const lines = [
     '.\\" Made from the field tables by packaging/generate-man.ts; edit those.',
     `.TH ${name.toUpperCase()} 5 "" derpanet`,
@@ -114,7 +115,7 @@ function page(kind: Kind, described: ObjectKind<never>): ManualPage {
     '.SH DESCRIPTION', ...description.flatMap((paragraph, index) => [...(index === 0 ? [] : ['.PP']), roff(paragraph)]),
     '.SH KEYS', ...fieldRows(described.fields).map(([key, field]) => keyText(field, empty[key])),
     '.SH RULES FOR FILES',
-    roff('A file is UTF-8 YAML, one document, at most 1 MiB and 16 levels deep, without anchors, aliases, tags and merge keys. Unknown and repeated keys are ' +
+    roff(`A file is UTF-8 YAML, one document, at most 1 MiB${hasLong ? ' (with one plain entry a line 16 MiB)' : ''} and 16 levels deep, without anchors, aliases, tags and merge keys. Unknown and repeated keys are ` +
       'errors. It has to be a regular file inside its folder and must not be writable by anybody but its owner and root. derpanetctl check names every mistake ' +
       'with file, line and column.'),
     '.SH EXAMPLE', '.nf', roff(example), '.fi',

@@ -17,7 +17,7 @@ import { loadEntry, openLayer, startLoading } from '../layers.ts'
 import { loadConfiguration, openLayers } from '../load.ts'
 import type { ConfigPaths, LoadOptions } from '../load.ts'
 import { parseSettings } from '../parse.ts'
-import { maxFileBytes } from '../yaml.ts'
+import { maxFileBytes, maxLongFileBytes } from '../yaml.ts'
 import { replaceFile, setAside } from './files.ts'
 import { createStore } from './store.ts'
 import type { Permanent, PermanentLoaded, PermanentStore, ReadOld, SingleFile, TreeFormat } from './store.ts'
@@ -38,7 +38,8 @@ export function createNativeStore(paths: ConfigPaths, face: Face): PermanentStor
   const main = single(nativeFiles.main, mainKind)
   const direct = single(nativeFiles.direct, directKind)
   const lockdown = single(nativeFiles.lockdown, lockdownKind)
-  const readOld = readerOf(paths.etc)
+  // the entries of an ipset are one file
+  const readOld = readerOf(paths.etc, decodeUtf8, maxLongFileBytes)
   const format: TreeFormat = {
     tree: 'native', root: paths.etc, extension: 'yaml', nested: false,
     folders: [paths.etc, ...(paths.vendor === null ? [] : [paths.vendor])],

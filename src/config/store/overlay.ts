@@ -10,6 +10,7 @@ import { DerpanetError } from '../../errors.ts'
 import { sortDiagnostics } from '../diagnostic.ts'
 import type { Diagnostic } from '../diagnostic.ts'
 import { fileDiagnostic } from '../files.ts'
+import { maxBytesOf } from '../layers.ts'
 import { parseSettings } from '../parse.ts'
 import { checkReferences } from '../references.ts'
 import { maxFileBytes } from '../yaml.ts'
@@ -27,8 +28,9 @@ export function withNativeFiles(before: Permanent, root: string, files: Readonly
   const diagnostics: Diagnostic[] = []
   const read = <S>(path: string, text: string, kind: ObjectKind<S>, present: Entry<S> | undefined): Entry<S> | null => {
     const file = join(root, path)
-    if (Buffer.byteLength(text) > maxFileBytes) {
-      diagnostics.push(fileDiagnostic(file, 'INVALID_FILENAME', `would be larger than ${maxFileBytes} bytes`))
+    const maxBytes = 'folder' in kind ? maxBytesOf(kind as NamedKind<S>) : maxFileBytes
+    if (Buffer.byteLength(text) > maxBytes) {
+      diagnostics.push(fileDiagnostic(file, 'INVALID_FILENAME', `would be larger than ${maxBytes} bytes`))
       return null
     }
     const parsed = parseSettings(file, text, kind)

@@ -10,6 +10,7 @@ import type { AnyField } from '../../settings/field.ts'
 import type { ObjectKind } from '../../settings/kinds.ts'
 import { hasErrors } from '../diagnostic.ts'
 import { parseSettings } from '../parse.ts'
+import { findPlainList, isPlainItem } from '../plain-list.ts'
 
 const layout = { lineWidth: 0, flowCollectionPadding: false } as const
 
@@ -26,6 +27,8 @@ export function formatYaml<S>(kind: ObjectKind<S>, value: S): string {
 export function editYaml<S>(kind: ObjectKind<S>, path: string, text: string, after: S): string {
   const parsed = parseSettings(path, text, kind)
   if (parsed.value === null) throw new DerpanetError('COMMAND_FAILED', `${printable(path)} is not changed, because it has mistakes`)
+  const quick = editPlainList(kind, text, parsed.value, after)
+  if (quick !== null) return quick
   const editing: Editing<S> = { kind, text, before: parsed.value, after, items: itemPlaces(text, parsed.positions) }
   for (const make of [splice<S>, reprint<S>]) {
     const edited = make(editing)
@@ -34,6 +37,17 @@ export function editYaml<S>(kind: ObjectKind<S>, path: string, text: string, aft
     if (!hasErrors(found.diagnostics) && isDeepStrictEqual(found.value, after)) return edited
   }
   throw new DerpanetError('COMMAND_FAILED', `${printable(path)}: the change cannot be written into this file`)
+}
+
+/** Only a long list differs, and it stays one: its lines are written anew. null = otherwise. */
+function editPlainList<S>(kind: ObjectKind<S>, text: string, before: S, after: S): string | null {
+  const [row, another] = fieldRows(kind.fields).filter(([key]) => !isDeepStrictEqual(before[key], after[key]))
+  if (row === undefined || another !== undefined || row[1].shape !== 'list' || row[1].long !== true) return null
+  const found = findPlainList(text, [row[1].yaml])
+  const items = itemTexts(row[1], after[row[0]])
+  // what is left of a list that becomes short is for people again
+  if (found === null || items.length === 0 || !items.every(isPlainItem)) return null
+  return `${text.slice(0, found.start)}${items.map((item) => `  - ${item}\n`).join('')}${text.slice(found.end)}`
 }
 
 interface Editing<S> {
@@ -72,6 +86,7 @@ function inFlow(value: string): string {
 }
 
 function inBlock(value: string): string {
+  if (isPlainItem(value)) return value
   return oneLine(new Document([value]).toString(layout).trimEnd().slice(2), value)
 }
 
@@ -91,8 +106,8 @@ function renderPair(field: AnyField, value: unknown): string {
     case 'flag': return `${field.yaml}: ${String(value)}\n`
     case 'list': {
       const texts = itemTexts(field, value)
-      const flow = `${field.yaml}: [${texts.map(inFlow).join(', ')}]\n`
-      return flow.length <= maxFlowChars && !texts.some((text) => /\s/.test(text)) ? flow : `${field.yaml}:\n${texts.map((text) => `  - ${inBlock(text)}\n`).join('')}`
+      const flow = texts.length > maxFlowChars / 2 ? null : `${field.yaml}: [${texts.map(inFlow).join(', ')}]\n`
+      return flow !== null && flow.length <= maxFlowChars && !texts.some((text) => /\s/.test(text)) ? flow : `${field.yaml}:\n${texts.map((text) => `  - ${inBlock(text)}\n`).join('')}`
     }
     case 'dict': return `${field.yaml}: {${renderEntries(value as Readonly<Record<string, string>>)}}\n`
   }
