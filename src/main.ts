@@ -323,8 +323,15 @@ async function isOnlyOne(runFolder: string, log: Log): Promise<boolean> {
   const file = new WayBackFile(runFolder, bootId())
   const end = systemClock.monotonicMs() + guardStartMs
   for (;;) {
-    if (await lockOf(runFolder, log)()) return true
-    if (!existsSync(file.path) || systemClock.monotonicMs() > end) return false
+    if (await lockOf(runFolder, log)()) {
+      try {
+        file.endWork()
+      } catch (error) {
+        log.error({ error: (error as Error).message }, 'the note of a guard that was at work cannot be removed')
+      }
+      return true
+    }
+    if (!file.mayBeGuarded() || systemClock.monotonicMs() > end) return false
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }

@@ -31,6 +31,15 @@ function readNote(file: WayBackFile, log: Log): PendingChange | null {
   }
 }
 
+/** Without it a daemon that starts now says that another one runs, instead of waiting. */
+function beginWork(file: WayBackFile, log: Log): void {
+  try {
+    file.beginWork()
+  } catch (error) {
+    log.error({ error }, 'it cannot be written down that a guard is at work')
+  }
+}
+
 /** Ends when the change is settled, by whomever. Resolves with what came of it. */
 export async function watchOver({ file, clock, log, takeLock, kill, goBack }: GuardEdges): Promise<'nothing' | 'settled' | 'went back'> {
   const first = readNote(file, log)
@@ -45,6 +54,7 @@ export async function watchOver({ file, clock, log, takeLock, kill, goBack }: Gu
     if (lateMs >= 0 && await takeLock()) {
       // It may have been settled between looking and locking.
       if (file.read()?.id !== first.id) return 'settled'
+      beginWork(file, log)
       log.warn({ generation: pending.generation }, 'guard takes an unconfirmed change back: no daemon does')
       await goBack()
       return 'went back'

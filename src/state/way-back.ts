@@ -2,8 +2,9 @@
 // which configuration was found not to be confirmed. The daemon writes; the guard, another process, reads and may act.
 //   RUN/way-back.json    a change waits for its confirmation (this boot only); its guard acts on it
 //   RUN/way-back.guard   the guard that watches it, with the change's number: written by the guard
+//   RUN/way-back.work    a guard is going back, or was: it is the one writer then, and a daemon that starts waits for it
 //   STATE/refused.json   own configuration that was not confirmed: never enforced again without being asked for
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { asCount, asDigest, asObject, asText, onlyKeys } from './codec.ts'
 import { writeAtomic } from './atomic.ts'
@@ -30,11 +31,13 @@ const pendingKeys = ['format', 'boot', 'id', 'generation', 'dueMs', 'pid', 'star
 export class WayBackFile {
   readonly path: string
   private readonly guardPath: string
+  private readonly workPath: string
   private readonly boot: string
 
   constructor(runFolder: string, boot: string) {
     this.path = join(runFolder, 'way-back.json')
     this.guardPath = join(runFolder, 'way-back.guard')
+    this.workPath = join(runFolder, 'way-back.work')
     this.boot = boot
   }
 
@@ -68,6 +71,21 @@ export class WayBackFile {
   remove(): void {
     rmSync(this.path, { force: true })
     rmSync(this.guardPath, { force: true })
+  }
+
+  /** By the guard that has the lock. It stays until somebody else has it: the guard's end and the lock's are not one moment. */
+  beginWork(): void {
+    writeFileSync(this.workPath, '', { mode: 0o600 })
+  }
+
+  /** By a daemon that has the lock. */
+  endWork(): void {
+    rmSync(this.workPath, { force: true })
+  }
+
+  /** May who has the lock be a guard, which has it for a moment? */
+  mayBeGuarded(): boolean {
+    return existsSync(this.path) || existsSync(this.workPath)
   }
 
   /** By the guard, when it watches. */

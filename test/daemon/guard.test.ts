@@ -64,6 +64,23 @@ t.test('a daemon that is dead is replaced, not before the time', async (t) => {
   t.strictSame(did, ['go back'])
 })
 
+t.test('while it goes back, and until somebody else has the lock, a daemon that starts knows whom it waits for', async (t) => {
+  const { file, clock, edges, daemon } = setUp(t, 1000)
+  daemon.alive = false
+  let during = false
+  // taking the change back ends the note, and the guard still has records to write then
+  const watching = watchOver({ ...edges, async goBack() {
+    file.remove()
+    during = file.mayBeGuarded()
+  } })
+  await turn(clock, 1100)
+  t.equal(await watching, 'went back')
+  t.ok(during)
+  t.ok(file.mayBeGuarded(), 'its process ends a moment later')
+  file.endWork()
+  t.notOk(file.mayBeGuarded())
+})
+
 t.test('a daemon that hangs is ended after a grace', async (t) => {
   const { clock, did, edges } = setUp(t, 1000)
   const watching = watchOver(edges)

@@ -1,48 +1,35 @@
 // TEST_TIMEOUT_SEC=400
+// TEST_TIMEOUT_FULL_SEC=700
 // apply --confirm on the real daemon: configurations that close the administrator's port are taken back in time, whatever
 // becomes of the daemon; who would cut off his own session is asked twice; undo puts files back. Judged by connections.
 import { readFile } from 'node:fs/promises'
 import t from 'tap'
 import { createPrivateHost, eventually, repository, whyNoPrivateHost, type PrivateHost } from '../support/private-host.ts'
-import { startDaemon, writeConfiguration, type HostDaemon } from '../support/daemon.ts'
+import { daemonState, startDaemon, writeConfiguration, type HostDaemon } from '../support/daemon.ts'
+import { admin, lockOuts, openDoor } from '../support/lock-outs.ts'
+import { createRandom, seedOfRun } from '../support/random.ts'
 
 const why = whyNoPrivateHost()
 const isFull = process.env['DERPANET_TEST_FULL'] === '1'
 const confirmSec = 5
 const backWithinMs = 7000
-const admin = '192.0.2.2'
-const good = {
-  'derpanet.yaml': 'default-zone: public\n', 'zones/public.yaml': 'services: [ssh]\nports: [8080/tcp]\n', 'zones/closed.yaml': 'target: DROP\n', 'lists/bad.list': '203.0.113.0/24\n',
-}
-
-/** Ways to lock oneself out, each as the files that differ from `good`. */
-const lockOuts: readonly Readonly<Record<string, string>>[] = [
-  { 'zones/public.yaml': 'ports: [8080/tcp]\n' },
-  { 'zones/public.yaml': 'target: DROP\n' },
-  { 'zones/public.yaml': 'target: REJECT\nports: [2222/tcp]\n' },
-  { 'derpanet.yaml': 'default-zone: closed\n' },
-  { 'zones/closed.yaml': `target: DROP\nsources: [${admin}/32]\n` },
-  { 'zones/closed.yaml': 'target: REJECT\nsources: [192.0.2.0/24]\n' },
-  { 'zones/closed.yaml': 'target: DROP\ninterfaces: [ext0]\n' },
-  { 'zones/closed.yaml': 'target: DROP\nsources: ["list:bad"]\n', 'lists/bad.list': `${admin}\n203.0.113.0/24\n198.18.0.0/15\n` },
-  { 'derpanet.yaml': 'default-zone: public\nblock: [bad]\n', 'lists/bad.list': `${admin}\n203.0.113.0/24\n198.18.0.0/15\n` },
-  { 'zones/public.yaml': `services: [ssh]\nrich-rules:\n  - rule family="ipv4" source address="${admin}" drop\n` },
-  { 'zones/public.yaml': 'services: [ssh]\nrich-rules:\n  - rule service name="ssh" reject\n' },
-  { 'zones/public.yaml': 'services: [ssh]\n', 'services/ssh.yaml': 'ports: [2222/tcp]\n' },
-  { 'zones/closed.yaml': 'target: DROP\nsources: ["ipset:office"]\n', 'ipsets/office.yaml': `type: hash:ip\nentries: [${admin}]\n` },
-]
-
 type Ending = 'alive' | 'killed' | 'killed and started again' | 'stopped' | 'hangs'
 
 async function sshFrom(host: PrivateHost): Promise<boolean> {
-  return (await (await host.outside.agent()).one({ kind: 'tcp', host: '192.0.2.1', port: 22, timeoutMs: 250 })).startsWith('open')
+  return (await (await host.outside.agent()).one({ kind: 'tcp', host: '192.0.2.1', port: 22, src: admin, timeoutMs: 250 })).startsWith('open')
 }
 
 async function startHost(name: string): Promise<{ host: PrivateHost; daemon: HostDaemon }> {
-  const host = await createPrivateHost({ name, boundSec: 380 })
+  const host = await createPrivateHost({ name, boundSec: isFull ? 680 : 380 })
   await (await host.firewall.agent()).serve(['tcp:22', 'tcp:8080'])
-  await writeConfiguration(host, { ...good, 'services/ssh.yaml': 'ports: [22/tcp]\n', 'ipsets/office.yaml': 'type: hash:ip\n' })
+  await writeConfiguration(host, openDoor)
   return { host, daemon: await startDaemon(host) }
+}
+
+/** The files that were there before. */
+async function tidy(host: PrivateHost): Promise<void> {
+  await host.firewall.ok(['bash', '-c', 'rm -rf /etc/derpanet/*'])
+  await writeConfiguration(host, openDoor)
 }
 
 /** One lock-out. Returns how many milliseconds after the change the administrator was back. */
@@ -58,35 +45,45 @@ async function lockOut(host: PrivateHost, daemon: HostDaemon, files: Readonly<Re
   const restarted = ending === 'killed and started again' ? await startDaemon(host) : null
   await eventually('the administrator is back', 15_000, () => sshFrom(host))
   const backMs = performance.now() - begun
-  await writeConfiguration(host, { ...good, 'services/ssh.yaml': 'ports: [22/tcp]\n', 'ipsets/office.yaml': 'type: hash:ip\n' })
+  await tidy(host)
   if (restarted !== null) return { backMs, closed, daemon: restarted }
-  return { backMs, closed, daemon: ending === 'alive' ? daemon : await startDaemon(host) }
+  // on a very busy machine the guard takes one that is late for one that hangs, and ends it
+  const lives = daemon.running.child.exitCode === null && daemon.running.child.signalCode === null && await daemonState(host) !== ''
+  return { backMs, closed, daemon: ending === 'alive' && lives ? daemon : await startDaemon(host) }
 }
 
-t.test('whoever closes his own door gets back in, whatever becomes of the daemon', { skip: why ?? false, timeout: 380_000 }, async (t) => {
-  const endings: readonly Ending[] = ['alive', 'killed', 'alive', 'killed', 'alive', 'killed and started again', 'alive', 'hangs', 'alive', 'stopped']
-  const count = isFull ? 50 : 6
-  const hosts = isFull ? 5 : 3
-  const cases = Array.from({ length: count }, (_, index) => ({ files: lockOuts[index % lockOuts.length]!, ending: endings[index % endings.length]!, index }))
-  const results: { index: number; ending: Ending; backMs: number; closed: boolean }[] = []
-  await Promise.all(Array.from({ length: hosts }, async (_, lane) => {
+t.test('whoever closes his own door gets back in, whatever becomes of the daemon', { skip: why ?? false, timeout: isFull ? 680_000 : 380_000 }, async (t) => {
+  const endings: readonly Ending[] = ['alive', 'killed', 'alive', 'killed', 'alive', 'killed and started again', 'alive', 'killed', 'hangs', 'killed', 'stopped', 'killed']
+  const seed = seedOfRun()
+  t.comment(`DERPANET_SEED=${seed}`)
+  const all = Object.entries(lockOuts)
+  t.ok(all.length >= 50, `${all.length} configurations`)
+  const chosen = isFull ? all : createRandom(seed).shuffle(all).slice(0, 6)
+  const cases = chosen.map(([name, files], index) => ({ name, files, ending: endings[index % endings.length]! }))
+  const results: { name: string; ending: Ending; backMs: number; closed: boolean }[] = []
+  const waiting = [...cases]
+  await Promise.all(Array.from({ length: isFull ? 4 : 3 }, async (_, lane) => {
     const started = await startHost(`way-back-${lane}`)
     let { daemon } = started
     t.teardown(() => started.host.stop())
-    for (const { files, ending, index } of cases.filter((one) => one.index % hosts === lane)) {
-      const outcome = await lockOut(started.host, daemon, files, ending)
+    for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) {
+      const outcome = await lockOut(started.host, daemon, one.files, one.ending).catch((error: unknown) => { throw new Error(`${one?.name}: ${(error as Error).message}`) })
       daemon = outcome.daemon
-      results.push({ index, ending, backMs: outcome.backMs, closed: outcome.closed })
+      results.push({ name: one.name, ending: one.ending, backMs: outcome.backMs, closed: outcome.closed })
     }
     await eventually('no guard is left', 3000, async () => (await started.host.firewall.run(['pgrep', '-f', '--', '--guard'])).stdout.trim() === '')
   }))
-  t.equal(results.length, count)
-  for (const { index, ending, backMs, closed } of results.sort((a, b) => a.index - b.index)) {
-    t.ok(closed, `configuration ${index} closes the door`)
-    t.ok(backMs < backWithinMs, `configuration ${index}, daemon ${ending}: back after ${Math.round(backMs)} ms`)
+  t.equal(results.length, cases.length)
+  for (const { name, ending, backMs, closed } of results) {
+    t.ok(closed, `${name}: the door is closed`)
+    t.ok(backMs < backWithinMs, `${name}, daemon ${ending}: back after ${Math.round(backMs)} ms`)
   }
-  const times = results.map(({ backMs }) => backMs)
-  t.comment(`${count} lock-outs, back after ${Math.round(Math.min(...times))}–${Math.round(Math.max(...times))} ms`)
+  const range = (some: typeof results): string => `${some.length}, back after ${Math.round(Math.min(...some.map(({ backMs }) => backMs)))}–${Math.round(Math.max(...some.map(({ backMs }) => backMs)))} ms`
+  t.comment(`lock-outs: ${range(results)}`)
+  for (const ending of new Set(endings)) {
+    const some = results.filter((one) => one.ending === ending)
+    if (some.length > 0) t.comment(`daemon ${ending}: ${range(some)}`)
+  }
 })
 
 t.test('confirm, refuse, undo', { skip: why ?? false, timeout: 120_000 }, async (t) => {
@@ -95,20 +92,20 @@ t.test('confirm, refuse, undo', { skip: why ?? false, timeout: 120_000 }, async 
   let daemon = first
 
   await t.test('what would cut off the caller is refused, and says by which line', async (t) => {
-    await writeConfiguration(host, lockOuts[1]!)
+    await writeConfiguration(host, lockOuts['target DROP']!)
     const ran = await host.firewall.run(ctl('apply'), { env: { SSH_CONNECTION: `${admin} 51514 192.0.2.1 22` } })
     t.equal(ran.status, 38, 'NOT_APPLIED')
-    t.match(ran.stderr, /would cut off your own session 192\.0\.2\.2:51514 → 192\.0\.2\.1:22 by ext0: drop \(zone public: target DROP, \/etc\/derpanet\/zones\/public\.yaml:1\)/)
+    t.match(ran.stderr, /would cut off your own session 192\.0\.2\.3:51514 → 192\.0\.2\.1:22 by ext0: drop \(zone public: target DROP, \/etc\/derpanet\/zones\/public\.yaml:1\)/)
     t.ok(await sshFrom(host), 'nothing changed')
     const dry = await host.firewall.run(ctl('apply', '--dry-run', '--even-if-cut-off'), { env: { SSH_CONNECTION: `${admin} 51514 192.0.2.1 22` } })
     t.equal(dry.status, 0)
-    t.match(dry.stdout, /zone public: target: default → DROP[^]*would cut off: 192\.0\.2\.2[^]*nothing was done/)
+    t.match(dry.stdout, /zone public: target: default → DROP[^]*would cut off: 192\.0\.2\.3[^]*nothing was done/)
   })
 
   await t.test('the session is found by the process tree too: whoever has the socket open is an ancestor', async (t) => {
-    await writeConfiguration(host, { ...good, 'zones/public.yaml': 'services: [ssh]\nports: [2200/tcp]\n' })
+    await writeConfiguration(host, { ...openDoor, 'zones/public.yaml': 'services: [ssh]\nports: [2200/tcp]\n' })
     t.equal((await daemon.ctl('reload')).status, 0)
-    await writeConfiguration(host, good)
+    await writeConfiguration(host, openDoor)
     host.outside.start(['python3', '-c', 'import socket,time; time.sleep(1); s=socket.create_connection(("192.0.2.1", 2200)); time.sleep(20)'])
     const refused = await host.firewall.run(['python3', '-c', [
       'import socket,subprocess,sys', 's=socket.create_server(("", 2200)); c,a=s.accept()', 'sys.exit(subprocess.run(sys.argv[1:]).returncode)',
@@ -120,12 +117,12 @@ t.test('confirm, refuse, undo', { skip: why ?? false, timeout: 120_000 }, async 
 
   await t.test('confirmed, it stays', async (t) => {
     await writeConfiguration(host, { 'zones/public.yaml': 'services: [ssh]\nports: [8080/tcp, 9090/tcp]\n' })
-    t.match((await daemon.ctl('apply', '--confirm', '2')).stdout, /taken back in 2 s unless you say: derpanetctl confirm/)
-    t.match((await daemon.ctl('status')).stdout, /unconfirmed +generation \d+ is taken back in [12] s/)
+    t.match((await daemon.ctl('apply', '--confirm', '8')).stdout, /taken back in 8 s unless you say: derpanetctl confirm/)
+    t.match((await daemon.ctl('status')).stdout, /unconfirmed +generation \d+ is taken back in [1-8] s/)
     const meanwhile = await daemon.firewallCmd('--reload')
     t.equal(meanwhile.status, 38, 'no reload meanwhile')
     t.equal((await daemon.ctl('confirm')).status, 0)
-    await new Promise((resolve) => setTimeout(resolve, 2500))
+    await new Promise((resolve) => setTimeout(resolve, 8500))
     t.match((await daemon.firewallCmd('--list-ports')).stdout, /9090\/tcp/)
     t.equal((await daemon.ctl('confirm')).status, 12, 'NOT_ENABLED: nothing waits')
   })
