@@ -102,19 +102,21 @@ t.test('flush-all-on-reload: no keeps interfaces, ipset entries and direct rules
   const rule = (port: string) => ({ ipv: 'ipv4', table: 'filter', chain: 'INPUT', priority: 0, args: ['-p', 'tcp', '--dport', port, '-j', 'DROP'] }) as const
   const file = (...ports: readonly string[]): string => `rules:\n${ports.map((port) => `  - ${rule(port).ipv} ${rule(port).table} ${rule(port).chain} 0 ${rule(port).args.join(' ')}\n`).join('')}`
   const ports = (): readonly (string | undefined)[] => (world.daemon.runtime().settings.direct?.value.rules ?? []).map(({ args }) => args[3])
-  const world = await setUp(t, { 'derpanet.yaml': 'flush-all-on-reload: no\n', 'direct.yaml': file('1', '2'), 'ipsets/bad.yaml': 'type: hash:ip\n', 'zones/home.yaml': 'interfaces: [eth7]\n' })
+  const world = await setUp(t, { 'derpanet.yaml': 'flush-all-on-reload: no\n', 'direct.yaml': file('1', '2'), 'ipsets/bad.yaml': 'type: hash:ip\nentries: [198.51.100.1]\n', 'zones/home.yaml': 'interfaces: [eth7]\n' })
   await world.daemon.change({ kind: 'interface-add', zone: 'home', interface: 'eth1' }, caller)
   await world.daemon.change({ kind: 'interface-add', zone: '', interface: 'eth2' }, caller)
   await world.daemon.change({ kind: 'ipset-entry-add', ipset: 'bad', entry: '198.51.100.7' }, caller)
   await world.daemon.change(addPort('80'), caller)
   await world.daemon.change({ kind: 'direct-rule-add', ...rule('9') }, caller)
+  await world.daemon.change({ kind: 'ipset-entry-add', ipset: 'bad', entry: '198.51.100.8' }, caller)
+  world.write('ipsets/bad.yaml', 'type: hash:ip\nentries: [198.51.100.2, 198.51.100.8]\n')
   world.write('direct.yaml', file('2', '3'))
   await world.daemon.reload(caller)
   t.strictSame(ports(), ['2', '3', '9'], 'what the files said and do not say any more goes')
   const { zones, ipsets } = world.daemon.runtime().settings
   t.strictSame(zones.get('home')?.value.interfaces, ['eth7', 'eth1'])
   t.strictSame(zones.get('public')?.value.interfaces, ['eth2'])
-  t.strictSame(ipsets.get('bad')?.value.entries, ['198.51.100.7'])
+  t.strictSame(ipsets.get('bad')?.value.entries, ['198.51.100.2', '198.51.100.8', '198.51.100.7'], 'beside those the files have now')
   t.strictSame(portsOf(world.daemon), [])
   await world.boot()
   t.strictSame(world.daemon.runtime().settings.zones.get('home')?.value.interfaces, ['eth7', 'eth1'], 'a crash afterwards keeps them as well')
