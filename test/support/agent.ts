@@ -10,6 +10,8 @@ export interface Probe {
   readonly port?: number
   /** Own address to send from. */
   readonly src?: string
+  /** Own port, of TCP and UDP. */
+  readonly sport?: number
   /** Default 300. */
   readonly timeoutMs?: number
 }
@@ -39,6 +41,7 @@ export interface Agent {
   hold(host: string, port: number, src?: string): Promise<number>
   /** The echo of `text` on a held connection, or `lost`, `silent`. */
   say(handle: number, text: string, timeoutMs?: number): Promise<string>
+  release(handle: number): Promise<void>
   end(): void
 }
 
@@ -98,6 +101,9 @@ export async function startAgent(prefix: readonly string[]): Promise<Agent> {
     },
     async say(handle, text, timeoutMs = 2000) {
       return (await call('say', { handle, text, timeoutMs })) as string
+    },
+    async release(handle) {
+      await call('release', { handle })
     },
     end() {
       child.stdin.end()

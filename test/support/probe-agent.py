@@ -7,10 +7,11 @@ It ends when its input ends (with --finish: after what was asked). It decides no
 exchange  ifname frames[hex] waitMs keep    send Ethernet frames, answer the frames that arrived meanwhile and for waitMs after
                                             (keep: and those heard since the last exchange)
 raw       packets[{family, destination, hex}]  send IP packets as this host's own; answers one errno name or "" for each
-probe     items[{kind tcp|udp|ping, host, port, src, timeoutMs, payload}]   all at once; answers one text for each
+probe     items[{kind tcp|udp|ping, host, port, src, sport, timeoutMs, payload}]   all at once; answers one text for each
 serve     specs["tcp:22", "udp:53"]         answer everybody with the address they came from
 hold      host port src                      one TCP connection that stays; answers a handle
 say       handle text timeoutMs              a line over it; answers what came back, "lost" or "silent"
+release   handle                             ends it
 """
 import asyncio, errno, ipaddress, json, os, socket, struct, sys, time
 
@@ -81,13 +82,22 @@ class Agent:
         self.next_echo = os.getpid() & 0xffff
         self.next_handle = 0
 
+    @staticmethod
+    def bind(sock, item):
+        if item.get('sport'):
+            # the same port in both families, and again soon after
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if sock.family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((item.get('src') or '', item.get('sport') or 0))
+
     async def probe_tcp(self, item):
         version = 6 if ':' in item['host'] else 4
         sock = socket.socket(family(item['host']), socket.SOCK_STREAM)
         sock.setblocking(False)
         ear = self.ears[version]
         try:
-            sock.bind((item.get('src') or '', 0))
+            self.bind(sock, item)
             key = (6, sock.getsockname()[1], item['port'])
             ear.errors[key] = refused = self.loop.create_future()
             connecting = asyncio.ensure_future(self.loop.sock_connect(sock, (item['host'], item['port'])))
@@ -120,7 +130,7 @@ class Agent:
         sock = socket.socket(family(item['host']), socket.SOCK_DGRAM)
         sock.setblocking(False)
         try:
-            sock.bind((item.get('src') or '', 0))
+            self.bind(sock, item)
             self.ears[version].errors[(17, sock.getsockname()[1], item['port'])] = refused = self.loop.create_future()
             try:
                 sock.sendto(item.get('payload', 'hello').encode(), (item['host'], item['port']))
@@ -271,6 +281,14 @@ class Agent:
             return 'silent'
         except OSError:
             return 'lost'
+
+    async def op_release(self, command):
+        _, writer = held.pop(command['handle'])
+        writer.close()
+        try:
+            await asyncio.wait_for(writer.wait_closed(), 1)
+        except (asyncio.TimeoutError, OSError):
+            pass                                                    # it ends without its peer
 
 
 async def main():
