@@ -24,7 +24,7 @@ t.test('the switches of this network namespace are turned on once, and what is o
   t.same(now, ['1', '1'])
 })
 
-t.test('masquerade and a forward-port to another host turn it on, a redirect does not', { skip: whyNoPrivateHost() ?? false }, async (t) => {
+t.test('masquerade and a forward-port to another host turn forwarding on, a redirect does not', { skip: whyNoPrivateHost() ?? false }, async (t) => {
   const host = await createPrivateHost({ name: 'forwarding', bus: false })
   t.teardown(() => host.stop())
   let asked: readonly Family[] = []

@@ -37,6 +37,12 @@ export async function installConfiguration(host: PrivateHost): Promise<void> {
   await cp(from, host.path('/etc/derpanet'), { recursive: true, filter: (path) => path !== join(from, 'lib') })
 }
 
+/** What `iptables` is on that host, and so which variant a daemon there takes. */
+export async function chooseVariant(host: PrivateHost, variant: 'nft' | 'legacy'): Promise<void> {
+  const links = ['iptables', 'ip6tables'].flatMap((tool) => ['', '-save', '-restore'].map((end) => `ln -sfn /usr/sbin/${tool}-${variant}${end} /etc/alternatives/${tool}${end}`))
+  await host.firewall.ok(['bash', '-c', links.join(' && ')])
+}
+
 const bus = ['busctl', '--system', '--timeout=20'] as const
 export const firewalldBus = { name: 'org.fedoraproject.FirewallD1', path: '/org/fedoraproject/FirewallD1' } as const
 

@@ -6,7 +6,7 @@ import { compile } from '../../../src/compile/compile.ts'
 import { createExec } from '../../../src/kernel/exec.ts'
 import { createNetfilterHost, variants, type NetfilterHost } from '../../support/netfilter-host.ts'
 import { firewallOf, type ConfigurationWords } from '../../support/configuration.ts'
-import { addresses, repository, whyNoPrivateHost } from '../../support/private-host.ts'
+import { repository, whyNoPrivateHost } from '../../support/private-host.ts'
 
 const why = whyNoPrivateHost()
 const fixture = (name: string): string => readFileSync(`${repository}/test/netns/fixtures/${name}`, 'utf8')
@@ -67,14 +67,16 @@ for (const variant of variants) {
     t.equal(await one.iptables('-t', 'mangle', '-S', 'INPUT'), '-P INPUT ACCEPT\n-A INPUT -s 203.0.113.9/32 -j DROP')
   })
 
-  t.test(`${variant}: a port that Docker publishes is reached through any zone, as with firewalld`, { skip: why ?? false }, async (t) => {
-    const one = await createNetfilterHost('dnat', variant, t.testdir())
+  t.test(`${variant}: nothing of nat is left after purge, and the default configuration never touches it`, { skip: why ?? false }, async (t) => {
+    const one = await createNetfilterHost('nat', variant, t.testdir())
     t.teardown(() => one.stop())
-    await (await one.host.inside.agent()).serve(['tcp:80'])
-    await one.iptables('-t', 'nat', '-A', 'PREROUTING', '-p', 'tcp', '--dport', '8080', '-j', 'DNAT', '--to-destination', `${addresses.inside.v4}:80`)
-    await one.apply({ zones: { drop: { target: 'DROP', interfaces: ['ext0'] } } })
-    t.match(await one.probe({ kind: 'tcp', host: addresses.firewall.ext4, port: 8080 }), [/^open/])
-    t.same(await one.probe({ kind: 'tcp', host: addresses.inside.v4, port: 80 }), ['drop'], 'the container itself is not')
+    await one.apply({ zones: { public: { interfaces: ['ext0'], masquerade: true, forwardPorts: [{ port: '80', protocol: 'tcp', toPort: '8080', toAddr: '' }] } } })
+    t.match(await one.tables(), /DERPA_NAT_IN[^]*DERPA_NAT_OUT/)
+    await one.apply(generations[0]!)
+    t.notMatch(await one.tables(), /DERPA_(NAT|DN|SN)/)
+    await one.dataplane.purge()
+    t.notMatch(await one.tables(), /DERPA/)
+    t.same((await one.sets()).filter((name) => name.startsWith('derpa')), [])
   })
 
   t.test(`${variant}: 20,000 foreign rules stay as they are and do not stop us`, { skip: why ?? false }, async (t) => {

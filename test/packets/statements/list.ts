@@ -1,9 +1,10 @@
 // What firewalld's users rely on, as sentences about packets. Each is the title of a test: its cases are in the tables of this
 // folder, or in the file that it names. `basis` says how it is known of firewalld (1.3.3 and 2.5.0, side by side):
-// traffic = tried with packets, ruleset = read from its rules, bus = tried over D-Bus, source = from its documentation and source.
+// traffic = tried with packets, ruleset = read from its rules, bus = tried over D-Bus, source = from its documentation and source,
+// ours = it does not have it.
 // `defect`: firewalld does not keep it, and we do.
 
-export type Basis = 'traffic' | 'ruleset' | 'bus' | 'source'
+export type Basis = 'traffic' | 'ruleset' | 'bus' | 'source' | 'ours'
 
 export interface Statement {
   readonly title: string
@@ -24,7 +25,7 @@ export const statements = {
   },
   'reload.unbuildable': {
     basis: ['traffic'], file: reload, defect: '1.3.3 accepts such rules, fails the reload and leaves the host open',
-    title: 'a rich rule that nothing can build is refused when it is added, and a reload that fails keeps the rules before it',
+    title: 'a rich rule that nothing can build is refused at runtime, and a reload that meets one in a file fails and keeps the rules before it',
   },
   'reload.foreign': { basis: ['traffic'], file: reload, defect: '1.3.3 removes them', title: 'a reload leaves the rules of other programs where they are' },
   'reload.runtime': { basis: ['bus'], file: reload, title: 'after a reload only what is permanent is open: ports, sources, rich rules and direct rules of the runtime are gone' },
@@ -37,7 +38,7 @@ export const statements = {
     title: 'ReloadPolicy, whatever it says, has nothing to decide: during a reload new connections are let in and denied as before and after it',
   },
   'panic.reload': { basis: ['bus', 'source'], file: reload, title: 'panic survives a reload, and not a restart' },
-  'default.follows': { basis: ['source'], file: reload, title: 'interfaces that were put into the default zone follow when it changes; those put into that zone by name stay' },
+  'default.follows': { basis: ['source'], file: reload, title: 'interfaces that were put into the default zone follow when it changes, through the reload that 2.x makes of it; those put there by name stay' },
   'stop.cleanup': { basis: ['traffic'], file: reload, title: 'CleanupOnExit=yes removes all rules at stop and leaves the host open; no leaves them in place' },
   'gateway': { basis: ['source'], file: reload, title: 'the policy set gateway is off until its policies are enabled, and then lets what is inside out' },
 
@@ -72,10 +73,11 @@ export const statements = {
   'target.forward': { basis: ['ruleset'], title: 'forwarded packets: default and REJECT reject, DROP drops, ACCEPT forwards to anywhere; the zone they come from decides' },
   'forward': { basis: ['ruleset', 'bus'], title: 'forward: packets between two interfaces or sources of one zone pass' },
   'masquerade': { basis: ['ruleset'], title: 'masquerade is IPv4\'s and for packets that leave by the zone, never by lo; a rich one without family covers both' },
-  'forwarding': { basis: ['source'], file: 'test/kernel/netfilter/translation.test.ts', title: 'masquerade and forward-ports to another host ask the kernel to forward' },
+  'forwarding': { basis: ['source'], file: 'test/host/forwarding.test.ts', title: 'masquerade and a forward-port to another host turn forwarding on, a redirect does not' },
   'forward.port': { basis: ['traffic'], title: 'a forward-port without to-addr leads to the host; neither its port nor the one it leads to need be open' },
   'forward.port.addr': { basis: ['bus', 'source'], title: 'a forward-port with to-addr leads to another host, in the family of that address' },
   'dnat': { basis: ['ruleset'], title: 'connections with a rewritten destination are let in whoever rewrote it; with StrictForwardPorts only our own' },
+  'published': { basis: ['ours'], title: 'published: zone lets in what others publish where the zone, or a policy to HOST, has the published port open' },
   'icmp.block': { basis: ['traffic'], title: 'a blocked ICMP type is rejected; inverted, only the named types pass and all other ICMP is rejected, with none named too' },
   'panic': { basis: ['traffic', 'ruleset'], title: 'panic drops everything both ways: new, established, forwarded and what the host says to itself' },
   'log.denied': { basis: ['source', 'bus'], title: 'LogDenied writes down what is denied at the end of a zone, of invalid state and by the filters before, and nothing that passes' },
@@ -94,7 +96,7 @@ export const statements = {
   'rich.nflog': { basis: ['bus'], title: 'a rich log or nflog writes down what it matches and decides nothing' },
   'rich.unbuildable': {
     basis: ['traffic'], file: reload, defect: '1.3.3 takes it, and then nothing of the zone can be changed any more',
-    title: 'a rich rule that nothing can build is refused in a zone that is not in use, too',
+    title: 'a rich rule that nothing can build is refused in a zone that is not in use, too, and the zone can be used',
   },
 
   // policies

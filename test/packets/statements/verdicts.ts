@@ -10,6 +10,10 @@ const forward = (port: string, toPort: string, toAddr = '', protocol = 'tcp') =>
 const through = (fates: Fates): Readonly<Record<PacketWords, Fates>> => ({ 'inside tcp 80': fates, 'inside udp 80': fates, 'inside ping': fates })
 const unreachable = 'reject icmp1/3'
 
+const publish = (to: string) => ['tcp', 'udp'].map((protocol) => ['-t', 'nat', '-A', 'PREROUTING', '-p', protocol, '--dport', '8888', '-j', 'DNAT', '--to-destination', to])
+/** What a container's program does: port 8888 leads to port 80 inside. */
+const [beside4, beside6] = [publish(`${inside.v4}:80`), publish(`[${inside.v6}]:80`)]
+
 /** Timestamp in IPv4, node information in IPv6: questions, as echo requests are. */
 const question = { from: 'outside', kind: 'icmp', number: [13, 139] } as const
 const unnamed = (fate: Fates): Crafted => ({ ...question, to: 'host', fate })
@@ -166,14 +170,28 @@ export const verdictCases: readonly Case[] = [
     of: 'dnat', when, with: {
       zones: { public: { ...outer, forwardPorts: [forward('90', '80', inside.v4), forward('91', '80', inside.v6), forward('92', '8080')] } }, main,
     },
-    beside4: ['tcp', 'udp'].map((protocol) => ['-t', 'nat', '-A', 'PREROUTING', '-p', protocol, '--dport', '8888', '-j', 'DNAT', '--to-destination', `${inside.v4}:80`]),
-    beside6: ['tcp', 'udp'].map((protocol) => ['-t', 'nat', '-A', 'PREROUTING', '-p', protocol, '--dport', '8888', '-j', 'DNAT', '--to-destination', `[${inside.v6}]:80`]),
+    beside4, beside6,
     then: { 'tcp 8888': foreign, 'udp 8888': foreign, 'tcp 90': [ours, 'reject icmp1/1'], 'tcp 91': ['reject icmp3/13', ours], 'tcp 92': [ours, 'reject icmp1/1'], 'inside tcp 80': 'prohibited' },
   })),
   {
     of: 'dnat', when: 'a redirect to the host itself, in a zone that drops', with: { zones: { drop: { ...outer, target: 'DROP' } } },
     beside: [['-t', 'nat', '-A', 'PREROUTING', '-p', 'tcp', '--dport', '8888', '-j', 'REDIRECT', '--to-ports', '8080']],
     then: { 'tcp 8888': 'open', 'tcp 8080': 'drop' },
+  },
+  ...([
+    ['no port is open', [], [], 'prohibited'], ['the published one is open', ['8888/tcp', '8888/udp'], [], 'open'], ['the one behind it is open', ['80/tcp', '80/udp'], [], 'prohibited'],
+    ['a rich rule denies it to one sender', ['8888/tcp', '8888/udp'], [`rule family="ipv4" source address="${outside.v4}" port port="8888" protocol="tcp" drop`], 'open'],
+  ] as const).map(([when, ports, richRules, fate]): Case => ({
+    of: 'published', when, with: { zones: { public: { ...outer, ports, richRules, forwardPorts: [forward('90', '80', inside.v4), forward('92', '8080')] } }, main: { published: 'zone' } },
+    beside4, beside6, then: { 'tcp 8888': richRules.length > 0 ? ['drop', fate] : fate, 'udp 8888': fate, 'second > tcp 8888': fate, 'tcp 90': ['open', 'reject icmp1/1'], 'tcp 92': ['open', 'reject icmp1/1'] },
+  })),
+  {
+    of: 'published', when: 'a policy to HOST has it open', with: { zones: { public: outer }, policies: { web: { ingressZones: ['public'], egressZones: ['HOST'], ports: ['8888/tcp'] } }, main: { published: 'zone' } },
+    beside4, beside6, then: { 'tcp 8888': 'open', 'udp 8888': 'prohibited' },
+  },
+  {
+    of: 'published', when: 'a zone that drops', with: { zones: { drop: { ...outer, target: 'DROP', ports: ['8888/udp'] } }, main: { published: 'zone' } },
+    beside4, beside6, then: { 'tcp 8888': 'drop', 'udp 8888': 'open' },
   },
   { of: 'icmp.block', when: 'one type', with: { zones: { public: { ...outer, icmpBlocks: ['echo-request'], ports: ['22/tcp'] } } }, then: { 'ping': 'prohibited', 'tcp 22': 'open' }, crafted: [unnamed('accept')] },
   { of: 'icmp.block', when: 'one type, where all is accepted', with: { zones: { public: { ...outer, ...take, icmpBlocks: ['echo-request'] } } }, then: { 'ping': 'prohibited', 'tcp 23': 'open' }, crafted: [unnamed('accept')] },
