@@ -40,6 +40,21 @@ t.test('every rule recorded from firewalld 2.5.0 is accepted in the same canonic
   t.end()
 })
 
+t.test('a bad limit is told last of what is wrong before it', (t) => {
+  const rows: Readonly<Record<string, string>> = {
+    'rule source address="1:2:3:4:6::" icmp-block name="redirect" log level="info" limit value="1/2m"': 'MISSING_FAMILY',
+    'rule family="ipv6" source address="1:2:3:4:6::" icmp-block name="redirect" log level="info" limit value="1/2m"': 'INVALID_LIMIT',
+    'rule service name="ssh" log level="loud" limit value="1/2m" accept': 'INVALID_LOG_LEVEL',
+    'rule service name="ssh" audit limit value="1/2m"': 'INVALID_AUDIT_TYPE',
+    'rule service name="ssh" audit limit value="1/2m" accept': 'INVALID_LIMIT',
+    'rule service name="ssh" mark set="x" limit value="1/2m"': 'INVALID_MARK',
+    'rule service name="ssh" limit value="1/2m" accept': 'INVALID_LIMIT',
+    'rule masquerade limit value="1/2m"': 'INVALID_RULE',
+  }
+  for (const [text, code] of Object.entries(rows)) t.equal(ask(text).code, code, text)
+  t.end()
+})
+
 const escaped = 'firewalld prints a text that it cannot read again'
 
 /** Where we differ from 1.3.3 on purpose, and why. `text` → our answer. */

@@ -305,7 +305,7 @@ const icmptype: XmlKind<IcmpTypeSettings> = {
         }
       },
       write: ({ destinations }) => destinations.length === 0 ? []
-        : [{ name: 'destination', attributes: ['ipv4', 'ipv6'].filter((family) => destinations.includes(family)).map((family) => [family, 'yes'] as const) }],
+        : [{ name: 'destination', attributes: destinations.map((family) => [family, 'yes'] as const) }],
     },
   ],
   finish(reading) {

@@ -1,6 +1,7 @@
 // Rich rules: the grammar as a whole. Text ↔ RichRule; each element's own words and checks are in its file.
 // Names (services, ICMP types, ipsets) are looked up by the resolver and by the checks of a change, not here.
 import type { Family } from '../addr.ts'
+import { DerpanetError } from '../../errors.ts'
 import { actionAttributes, checkAction, formatAction, parseAction } from './action.ts'
 import type { ActionKind } from './action.ts'
 import { checkAddress, destinationAttributes, formatAddress, parseAddress, sourceAttributes } from './address.ts'
@@ -17,7 +18,7 @@ import { protocol } from './protocol.ts'
 import { service } from './service.ts'
 import { sourcePort } from './source-port.ts'
 import { tcpMssClamp } from './tcp-mss-clamp.ts'
-import type { ElementGrammar, RichElement, RichElementKind, RichLimit, RichRule } from './types.ts'
+import type { Attributes, ElementGrammar, RichElement, RichElementKind, RichLimit, RichRule } from './types.ts'
 import { refuse } from './types.ts'
 
 export type { RichAction, RichAddress, RichAudit, RichElement, RichElementKind, RichLimit, RichLog, RichRule } from './types.ts'
@@ -46,8 +47,11 @@ interface Clause {
   readonly word: Part
   readonly attributes: Map<string, string>
   not: boolean
-  limit: RichLimit | null
+  limit: ReadLimit | null
 }
+
+/** A bad one is told only when everything before it is right, as in firewalld. */
+type ReadLimit = { readonly value: RichLimit } | { readonly wrong: DerpanetError }
 
 interface Words {
   readonly clauses: readonly Clause[]
@@ -64,7 +68,9 @@ interface Words {
 export function parseRichRule(text: string): RichRule {
   const words = readWords(text)
   const rule = assemble(words)
-  checkRule(rule)
+  checkRule(rule, (parts) => {
+    for (const { word, limit } of words.clauses) if (limit !== null && 'wrong' in limit && parts.includes(word)) throw limit.wrong
+  })
   return rule
 }
 
@@ -88,12 +94,12 @@ function readWords(text: string): Words {
   const clauses: Clause[] = []
   let family: Family | null = null
   let priority = 0
-  let pending: RichLimit | null = null
+  let pending: ReadLimit | null = null
   let open: Clause | undefined
   let limit: Map<string, string> | null = null
   const closeLimit = (): void => {
     if (limit === null) return
-    const parsed = parseLimit(limit)
+    const parsed = readLimit(limit)
     limit = null
     if (open !== undefined && limitable.has(open.word)) open.limit = parsed
     else pending = parsed
@@ -126,8 +132,17 @@ function readWords(text: string): Words {
   return { clauses: spendPending(clauses, pending), family, priority }
 }
 
+function readLimit(attributes: Attributes): ReadLimit {
+  try {
+    return { value: parseLimit(attributes) }
+  } catch (error) {
+    if (error instanceof DerpanetError && error.code === 'INVALID_LIMIT') return { wrong: error }
+    throw error
+  }
+}
+
 /** A limit written before its part goes to the first log, audit or action after it that has none of its own. */
-function spendPending(clauses: readonly Clause[], pending: RichLimit | null): readonly Clause[] {
+function spendPending(clauses: readonly Clause[], pending: ReadLimit | null): readonly Clause[] {
   if (pending === null) return clauses
   const taker = clauses.find((clause) => limitable.has(clause.word) && clause.limit === null)
   // firewalld drops such a limit without a word: a rule that is meant to be limited would be unlimited
@@ -170,6 +185,7 @@ function assemble({ clauses, family, priority }: Words): RichRule {
     if (second !== undefined) refuse('INVALID_RULE', `more than one ${what}. There cannot be both '${first!.word}' and '${second.word}' in one rule.`)
     return first ?? null
   }
+  const limitOf = ({ limit }: Clause): RichLimit | null => (limit !== null && 'value' in limit ? limit.value : null)
   const source = only(['source'], "'source' element")
   const destination = only(['destination'], "'destination' element")
   const element = only(Object.keys(elements), 'element')
@@ -182,14 +198,14 @@ function assemble({ clauses, family, priority }: Words): RichRule {
     source: source && parseAddress('source', source.attributes, source.not),
     destination: destination && parseAddress('destination', destination.attributes, destination.not),
     element: element && elements[element.word as RichElementKind].parse(element.attributes),
-    log: log && (log.word === 'log' ? parseLog : parseNflog)(log.attributes, log.limit),
-    audit: audit && { limit: audit.limit },
-    action: action && parseAction(action.word as ActionKind, action.attributes, action.limit),
+    log: log && (log.word === 'log' ? parseLog : parseNflog)(log.attributes, limitOf(log)),
+    audit: audit && { limit: limitOf(audit) },
+    action: action && parseAction(action.word as ActionKind, action.attributes, limitOf(action)),
   }
 }
 
-/** The order is firewalld's: a client sees the code of the first check that fails. */
-function checkRule(rule: RichRule): void {
+/** The order is firewalld's: a client sees the code of the first check that fails. `checkLimits` throws for a bad limit of these parts. */
+function checkRule(rule: RichRule, checkLimits: (parts: readonly Part[]) => void): void {
   const { element, action, priority } = rule
   if (rule.family === null) {
     if (rule.source?.kind === 'address' || rule.destination !== null || element?.kind === 'forward-port') refuse('MISSING_FAMILY')
@@ -210,8 +226,11 @@ function checkRule(rule: RichRule): void {
     if (elements[element.kind].action === 'refused' && action !== null) refuse('INVALID_RULE', `${element.kind} and action`)
   }
   if (rule.log !== null) checkLog(rule.log)
+  checkLimits(['log', 'nflog'])
   checkAudit(rule)
+  checkLimits(['audit'])
   checkAction(rule)
+  checkLimits(['accept', 'drop', 'reject', 'mark'])
 }
 
 function checkElement<Kind extends RichElementKind>(element: Extract<RichElement, { kind: Kind }>, rule: RichRule): void {

@@ -63,6 +63,13 @@ t.test('random settings of every kind come back from XML', (t) => {
   t.end()
 })
 
+t.test('families of an ICMP type keep the order in which a client named them', (t) => {
+  for (const destinations of [['ipv6', 'ipv4'], ['ipv4', 'ipv6']] as const) {
+    t.strictSame(parseXml('icmptype', 'x', formatXmlFile('icmptype', { ...kinds.icmptype.empty, destinations }), 'x').value?.destinations, destinations)
+  }
+  t.end()
+})
+
 t.test('a zone is written as firewalld writes it, byte by byte', (t) => {
   const text = `${head}<zone target="%%REJECT%%" ingress-priority="-5">
   <short>S &lt;a&gt; &amp; "q"</short>
