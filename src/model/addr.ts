@@ -29,8 +29,12 @@ export function parseAddr4(text: string): number | null {
   return addr
 }
 
-/** RFC 4291 text (with `::` and an embedded dotted quad, without a zone id) → 128-bit number, or null. */
-export function parseAddr6(text: string): bigint | null {
+/**
+ * RFC 4291 text (with `::` and an embedded dotted quad, without a zone id) → 128-bit number, or null. In brackets as well, as in
+ * a URL: firewalld takes them wherever it takes an address.
+ */
+export function parseAddr6(given: string): bigint | null {
+  const text = given.startsWith('[') && given.endsWith(']') ? given.slice(1, -1) : given
   if (text.length > 45 || !/^[0-9a-fA-F:.]+$/.test(text)) return null
   let body = text
   const dot = body.lastIndexOf('.')

@@ -171,9 +171,7 @@ function parseAddresses(family: Family, text: string, prefixes: boolean, ranges:
     const range = { first: BigInt(Math.min(one, other)), last: BigInt(Math.max(one, other)) }
     return { text: `${formatAddr(family, range.first)}-${formatAddr(family, range.last)}`, part: { kind: 'addresses', range } }
   }
-  // an IPv6 address may be in brackets, as in a URL
-  const bare = family === 'ipv6' ? text.replace(/^\[([^[\]]*)\](?=\/|$)/, '$1') : text
-  const prefix = parsePrefix(bare)
+  const prefix = parsePrefix(text)
   if (prefix === null || prefix.family !== family || prefix.length === 0 || (text.includes('/') && !prefixes)) return null
   const bits = addressBits(family)
   // 0.0.0.0 alone is the kernel's "nothing here"

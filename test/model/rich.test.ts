@@ -73,7 +73,6 @@ const different: Readonly<Record<string, { readonly canonical?: string; readonly
   'rule\tservice\tname=ssh\taccept': { canonical: 'rule service name="ssh" accept', because: 'a tab is a blank; firewalld glues the words together' },
   'rule destination family=ipv4 address=1.2.3.4 accept': { canonical: 'rule family="ipv4" destination address="1.2.3.4" accept', because: 'words may come in any order' },
   'rule family=ipv4 source address=1.2.3.4/255.0.255.0 accept': { code: 'INVALID_ADDR', because: 'no prefix, cannot be matched' },
-  'rule family=ipv6 source address=[::1] accept': { code: 'INVALID_ADDR', because: 'brackets belong to URLs' },
   'rule service name=ssh mark set="1 "': { code: 'INVALID_MARK', because: 'not in the grammar' },
   'rule service name=ssh mark set=0b1': { code: 'INVALID_MARK', because: 'not in the grammar' },
   'rule service name=ssh mark set=1_0': { code: 'INVALID_MARK', because: 'not in the grammar' },
