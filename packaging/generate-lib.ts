@@ -2,6 +2,7 @@
 // numbers are facts taken over, every description is our own. Usage: generate-lib.ts DATA-FOLDER [etc/lib]
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { serviceTexts } from './service-texts.ts'
 
 const version = '2.5.0'
 
@@ -64,6 +65,7 @@ function service(row: Row, name: string): Readonly<Record<string, Value>> {
   const opened = [...ports(row, 'ports'), ...texts(row, 'protocols').map((protocol) => `protocol ${protocol}`)]
   const limited = Object.values(destination)
   const sentences = [
+    serviceTexts[name] ?? '',
     opened.length === 0 ? '' : `Opens ${and(opened)}${limited.length === 0 ? '' : `, only for packets to ${and(limited)}`}.`,
     ports(row, 'source_ports').length === 0 ? '' : `Lets in what is sent from ${and(ports(row, 'source_ports'))}.`,
     texts(row, 'includes').length === 0 ? '' : `Opens ${texts(row, 'includes').length === 1 ? 'the service' : 'the services'} ${and(texts(row, 'includes'))}${opened.length === 0 ? '' : ' too'}.`,
@@ -75,6 +77,9 @@ function service(row: Row, name: string): Readonly<Record<string, Value>> {
     helpers: texts(row, 'helpers'), includes: texts(row, 'includes'), destination,
   }
 }
+
+const unknown = Object.keys(serviceTexts).filter((name) => !(name in (read('services')[version] ?? {})))
+if (unknown.length > 0) throw new Error(`texts for services that nobody ships: ${unknown.join(', ')}`)
 
 // --- zones and policies ---
 
