@@ -12,7 +12,7 @@ import type {
   ApplyOptions, ApplyResult, Caller, ChangeResult, ConfigurationProblem, FirewallService, HistoryEntry, RuntimeToPermanentOptions, ServiceEvent,
   ServiceStatus, Version,
 } from './service.ts'
-import type { Change, Reduced } from './model/change.ts'
+import { maxEventsAtOnce, type Change, type Reduced } from './model/change.ts'
 import type { DirectChange } from './model/direct.ts'
 import { checkToolArgs, onlyReads } from './model/direct-args.ts'
 import { withLeases, type Lease } from './model/lease.ts'
@@ -353,7 +353,7 @@ export class Daemon implements FirewallService {
     const generation = this.requireRunning().generation
     this.log.info({ generation, change: describe(change), by: describeCaller(caller), elapsedMs: this.options.clock.monotonicMs() - started, summary }, 'change is in force')
     if (kindOf(change) === 'unban' && this.queue.hasWaitingReload()) this.overtook.push(change)
-    for (const event of reduced.events) this.emit({ kind: 'change', event })
+    this.tell(reduced.events.map((event) => ({ kind: 'change', event })))
     return { name: reduced.name, generation, events: reduced.events }
   }
 
@@ -607,7 +607,7 @@ export class Daemon implements FirewallService {
       take: (settings, events) => {
         this.permanentSettings = settings
         this.beginJournal()
-        for (const event of events) this.emit({ kind: 'permanent', event })
+        this.tell(events.map((event) => ({ kind: 'permanent', event })))
       },
     })
   }
@@ -852,6 +852,15 @@ export class Daemon implements FirewallService {
   private tellReady(): void {
     const zone = this.runtime().settings.main.value.defaultZone
     this.options.tell?.('ready', `${this.phase}, generation ${this.inForce?.generation ?? 0} from ${this.source}, default zone ${zone}`)
+  }
+
+  /** More at once than clients can take are told as a reload, on which all of them look at everything again. */
+  private tell(events: readonly ServiceEvent[]): void {
+    if (events.length > maxEventsAtOnce) {
+      this.log.info({ events: events.length }, 'too many changes to be told one by one: told as a reload')
+      return this.emit({ kind: 'reloaded' })
+    }
+    for (const event of events) this.emit(event)
   }
 
   private emit(event: ServiceEvent): void {

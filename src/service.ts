@@ -50,7 +50,7 @@ export type ServiceEvent =
   | { readonly kind: 'change'; readonly event: ChangeEvent }
   /** After the files are written. */
   | { readonly kind: 'permanent'; readonly event: PermanentEvent }
-  /** After the new rules are in force; exactly one a reload. */
+  /** After the new rules are in force; exactly one a reload. Also after a change of more than `maxEventsAtOnce` things (model/change.ts). */
   | { readonly kind: 'reloaded' }
   /** The files are valid and say something else than `permanent()`; a reload would take them. */
   | { readonly kind: 'files-changed' }

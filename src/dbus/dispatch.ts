@@ -2,20 +2,26 @@
 // body, convert it, call the handler, encode the result, answer.
 //
 // What a caller can do to others, and why it cannot:
-// 1. A root caller whose uid is known is answered in the same turn of the event loop, so a getter waits for nobody.
+// 1. A root caller whose uid is known is answered in the same turn of the event loop, so a getter waits for nobody. When
+//    more comes in than can be answered in a few milliseconds, callers take turns (fair-queue.ts).
 // 2. Calls of one sender are taken in its order. Whoever must be asked about (polkit may wait for a password) holds up
-//    only its own later calls, and only `maxWaiting` of them are kept.
-// 3. Bodies above 16 MiB are refused unread; results above it are refused instead of sent.
-// 4. Nothing a handler throws leaves as it is: errors.ts decides, and a bug goes to the journal.
+//    only its own later calls.
+// 3. Of every sender only so many calls and bytes are under way; of all senders together only so many bytes.
+// 4. Changes, and questions that take a while, wait in the caller's own line (turnstile.ts).
+// 5. Bodies above 16 MiB are refused unread; results above it are refused instead of sent. Nothing is answered while the
+//    bus does not take what was.
+// 6. Nothing a handler throws leaves as it is: errors.ts decides, and a bug goes to the journal.
 import type { Authority, Subject } from '../auth/authority.ts'
 import { isOnWhitelist } from '../auth/lockdown.ts'
 import { DerpanetError } from '../errors.ts'
 import { isLockedDown, lockdownOf } from '../model/query.ts'
 import { limitsExceeded, notSupported, propertyError, unknownMethod, wireError, derpanetErrors, type ErrorStyle } from './errors.ts'
 import { ArgumentError, convertArguments } from './convert.ts'
+import { FairQueue } from './fair-queue.ts'
 import type { Call, HandlerContext } from './handlers/handler.ts'
 import { nodeXml } from './introspect.ts'
 import type { BusLog, Outgoing } from './transport.ts'
+import { FairService } from './turnstile.ts'
 import { targetKey, type Node, type ObjectClass, type ObjectTree, type Target } from './tree.ts'
 import { decodeBody, type Incoming } from './wire/decode.ts'
 import { Body, emptyBody, encodeBody, EncodeError, maxMessageBytes, Variant } from './wire/encode.ts'
@@ -32,36 +38,56 @@ interface Options {
 
 /** A call that has been found but not yet allowed. */
 interface Waiting {
-  readonly message: Incoming
+  /** Its body is gone once it was read. */
+  message: Incoming
+  readonly bytes: number
   readonly node: Node
   readonly objectClass: ObjectClass
   readonly target: Target
+  /** No longer under way. */
+  isOver: boolean
 }
 
-interface Queue {
-  readonly calls: Waiting[]
+/** From arrival to answer. */
+interface UnderWay {
+  calls: number
   bytes: number
 }
 
+const noBytes = Buffer.alloc(0)
 const peer = 'org.freedesktop.DBus.Peer'
-/** Per sender: calls not yet allowed, their bytes, and allowed calls not yet answered. */
-const maxWaiting = 8192
-const maxWaitingBytes = 32 * 1024 * 1024
-const maxUnanswered = 8192
+/** Under way of one sender. */
+const maxCalls = 8192
+const maxBytes = 32 * 1024 * 1024
+/** Of all senders together; above it only small callers are let in. */
+const maxBytesOfAll = 64 * 1024 * 1024
+const smallBytes = 256 * 1024
+/** So long calls are answered before others, and whoever writes to us, have a turn. */
+const turnMs = 4
+/** Of so long at most that part is spent on calls as they come; with more they take turns. */
+const windowMs = 10
+const atOnceMs = 3
+/** Sending costs the bus, and whoever waits behind it, about a millisecond for so much. */
+const bytesPerMs = 100_000
 
 export class Dispatcher {
   private readonly options: Options
-  /** Senders with a call that could not be answered at once. */
-  private readonly queues = new Map<string, Queue>()
-  private readonly unanswered = new Map<string, number>()
+  private readonly fair: FairService
+  private readonly contexts = new WeakMap<Subject, HandlerContext>()
+  private readonly queue = new FairQueue<Waiting>({ clock: () => performance.now() })
+  private readonly underWay = new Map<string, UnderWay>()
+  private bytesOfAll = 0
+  private isScheduled = false
+  private window = { sinceMs: 0, spentMs: 0 }
 
   constructor(options: Options) {
     this.options = options
+    this.fair = new FairService(options.context.service)
   }
 
   /** Never throws. */
   handle(message: Incoming): void {
-    const { tree } = this.options
+    const { tree, out } = this.options
     if (message.interface === peer) return this.answerPeer(message)
     const node = tree.find(message.path)
     const objectClass = node?.objectClass ?? null
@@ -72,99 +98,145 @@ export class Dispatcher {
     if (node === null || objectClass === null || target === undefined) {
       return this.fail(message, unknownMethod(message.interface, message.member, message.path), derpanetErrors)
     }
-    const call: Waiting = { message, node, objectClass, target }
-    if (message.bodyBytes.length > maxMessageBytes) return this.fail(message, limitsExceeded('a call above 16 MiB'), objectClass.style)
-    const queue = this.queues.get(message.sender)
-    if (queue !== undefined) return this.enqueue(queue, call)
-    let subject: Subject | Promise<Subject>
-    try {
-      subject = this.options.authority.authorise(message.sender, target.action)
-    } catch (error) {
-      return this.fail(message, error, objectClass.style)
+    const { sender } = message
+    const bytes = message.bodyBytes.length
+    if (bytes > maxMessageBytes) return this.fail(message, limitsExceeded('a call above 16 MiB'), objectClass.style)
+    if (!this.admit(sender, bytes)) return this.fail(message, limitsExceeded('too many calls of this caller are not answered yet'), objectClass.style)
+    const call: Waiting = { message, bytes, node, objectClass, target, isOver: false }
+    if (this.queue.hasReady || this.queue.isBusy(sender) || !this.hasTimeLeft() || out.waitForRoom(this.schedule)) {
+      // a part of what came in would keep the whole of it
+      call.message = { ...message, bodyBytes: Buffer.from(message.bodyBytes) }
+      this.queue.push(sender, call)
+      this.schedule()
+      return
     }
-    if (!(subject instanceof Promise)) return this.run(call, subject)
-    const created: Queue = { calls: [], bytes: 0 }
-    this.queues.set(message.sender, created)
-    void this.drain(message.sender, created, call, subject)
+    this.window.spentMs += this.take(call)
   }
 
   /** The bus says this name is gone: what it still wants, nobody waits for. */
   forget(sender: string): void {
     this.options.authority.forget(sender)
-    const queue = this.queues.get(sender)
-    if (queue === undefined) return
-    queue.calls.length = 0
-    queue.bytes = 0
+    for (const call of this.queue.forget(sender)) this.release(call)
   }
 
-  private enqueue(queue: Queue, call: Waiting): void {
-    const bytes = queue.bytes + call.message.bodyBytes.length
-    if (queue.calls.length >= maxWaiting || bytes > maxWaitingBytes) {
-      return this.fail(call.message, limitsExceeded('too many calls wait for authorisation'), call.objectClass.style)
+  private admit(sender: string, bytes: number): boolean {
+    const known = this.underWay.get(sender)
+    if (known === undefined) {
+      if (this.bytesOfAll + bytes > maxBytesOfAll && bytes > smallBytes) return false
+      this.underWay.set(sender, { calls: 1, bytes })
+    } else {
+      const own = known.bytes + bytes
+      if (known.calls >= maxCalls || own > maxBytes || (this.bytesOfAll + bytes > maxBytesOfAll && own > smallBytes)) return false
+      known.calls++
+      known.bytes = own
     }
-    queue.bytes = bytes
-    queue.calls.push(call)
+    this.bytesOfAll += bytes
+    return true
   }
 
-  private async drain(sender: string, queue: Queue, first: Waiting, subject: Promise<Subject>): Promise<void> {
-    let call: Waiting | undefined = first
-    let pending: Subject | Promise<Subject> = subject
-    while (call !== undefined) {
-      try {
-        this.run(call, await pending)
-      } catch (error) {
-        this.fail(call.message, error, call.objectClass.style)
-      }
-      call = queue.calls.shift()
-      if (call === undefined) break
-      queue.bytes -= call.message.bodyBytes.length
-      try {
-        pending = this.options.authority.authorise(sender, call.target.action)
-      } catch (error) {
-        pending = Promise.reject(error)
-      }
+  /** It is answered, or nobody waits for that. */
+  private release(call: Waiting): void {
+    if (call.isOver) return
+    call.isOver = true
+    const { message: { sender }, bytes } = call
+    this.bytesOfAll -= bytes
+    const own = this.underWay.get(sender)
+    if (own === undefined) return
+    own.calls--
+    own.bytes -= bytes
+    if (own.calls === 0) this.underWay.delete(sender)
+  }
+
+  private hasTimeLeft(): boolean {
+    const now = performance.now()
+    if (now - this.window.sinceMs > windowMs) this.window = { sinceMs: now, spentMs: 0 }
+    return this.window.spentMs < atOnceMs
+  }
+
+  private readonly schedule = (): void => {
+    if (this.isScheduled) return
+    this.isScheduled = true
+    setImmediate(this.turn)
+  }
+
+  private readonly turn = (): void => {
+    this.isScheduled = false
+    const { out } = this.options
+    out.together(() => {
+      const end = performance.now() + turnMs
+      do {
+        if (out.waitForRoom(this.schedule)) return
+        const call = this.queue.next()
+        if (call === null) return
+        this.take(call)
+      } while (performance.now() < end)
+      if (this.queue.hasReady) this.schedule()
+    })
+  }
+
+  /** Answers it, or begins to. Returns the milliseconds it took. */
+  private take(call: Waiting): number {
+    const { message: { sender }, target } = call
+    const begun = performance.now()
+    try {
+      const subject = this.options.authority.authorise(sender, target.action)
+      if (subject instanceof Promise) {
+        this.queue.block(sender)
+        void subject.then((found) => this.run(call, found), (error: unknown) => this.refuse(call, error)).then(() => {
+          this.queue.unblock(sender)
+          this.schedule()
+        })
+      } else this.run(call, subject)
+    } catch (error) {
+      this.refuse(call, error)
     }
-    this.queues.delete(sender)
+    const elapsedMs = performance.now() - begun
+    this.queue.charge(sender, elapsedMs)
+    return elapsedMs
   }
 
   /** Never throws. */
-  private run(waiting: Waiting, subject: Subject): void {
-    const { message, objectClass } = waiting
+  private run(call: Waiting, subject: Subject): void {
     try {
-      const result = this.resultOf(waiting, subject)
-      if (!(result instanceof Promise)) return this.options.out.reply(message, bodyOf(waiting.target, result))
-      const count = this.unanswered.get(message.sender) ?? 0
-      if (count >= maxUnanswered) {
-        // the change goes on; only its caller does not hear of it
-        void result.catch(() => {})
-        return this.fail(message, limitsExceeded('too many calls are not answered yet'), objectClass.style)
-      }
-      this.unanswered.set(message.sender, count + 1)
-      void result.then((value) => {
-        this.answered(message.sender)
-        this.options.out.reply(message, bodyOf(waiting.target, value))
-      }, (error: unknown) => {
-        this.answered(message.sender)
-        throw error
-      }).catch((error: unknown) => this.fail(message, error, objectClass.style))
+      const result = this.resultOf(call, subject)
+      if (!(result instanceof Promise)) return this.reply(call, result)
+      call.message = { ...call.message, bodyBytes: noBytes }
+      void result.then((value: unknown) => this.reply(call, value)).catch((error: unknown) => this.refuse(call, error))
     } catch (error) {
-      this.fail(message, error, objectClass.style)
+      this.refuse(call, error)
     }
   }
 
-  private answered(sender: string): void {
-    const count = (this.unanswered.get(sender) ?? 1) - 1
-    if (count === 0) this.unanswered.delete(sender)
-    else this.unanswered.set(sender, count)
+  /** Throws EncodeError for a bug of ours, TooBigError. */
+  private reply(call: Waiting, value: unknown): void {
+    const body = bodyOf(call.target, value)
+    this.queue.charge(call.message.sender, body.bytes.length / bytesPerMs)
+    this.release(call)
+    this.options.out.reply(call.message, body)
+  }
+
+  private refuse(call: Waiting, error: unknown): void {
+    this.release(call)
+    this.fail(call.message, error, call.objectClass.style)
   }
 
   private resultOf({ message, node, objectClass, target }: Waiting, subject: Subject): unknown {
-    const call: Call = { context: this.options.context, caller: subject, ...(node.object === undefined ? {} : { object: node.object }) }
+    const call: Call = { context: this.contextOf(subject), caller: subject, ...(node.object === undefined ? {} : { object: node.object }) }
     if (this.isLockedOut(target, subject)) throw new DerpanetError('ACCESS_DENIED', 'lockdown is enabled')
     const args = convertArguments(target.row.in, readBody(message))
     if (target.builtIn) return this.builtIn(call, node, objectClass, target.row.name, args)
     if (target.handler === undefined) throw notSupported(target.interfaceName, target.row.name)
     return target.handler(call, args)
+  }
+
+  /** What handlers do, they do in the caller's own line. */
+  private contextOf(subject: Subject): HandlerContext {
+    let context = this.contexts.get(subject)
+    if (context === undefined) {
+      context = { ...this.options.context, service: this.fair.for(subject) }
+      this.contexts.set(subject, context)
+    }
+    return context
   }
 
   /** Lockdown works in the older face only. Reading is free for everybody who may read. */

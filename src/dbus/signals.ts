@@ -1,5 +1,5 @@
 // What happened → the signals clients wait for. Values are the caller's own spelling; names are real.
-import type { AsWritten, ChangeEvent } from '../model/change.ts'
+import { maxEventsAtOnce, type AsWritten, type ChangeEvent } from '../model/change.ts'
 import type { LockdownSettings } from '../model/direct.ts'
 import type { PermanentEvent } from '../model/permanent.ts'
 import type { ServiceEvent } from '../service.ts'
@@ -142,11 +142,14 @@ export class SignalMaker {
     return Object.fromEntries(Object.entries(asWritten).map(([key, value]) => [key, { signature: types.get(key) ?? 'i', value: value as BusValue }]))
   }
 
-  /** Every permanent object is announced again, then Reloaded: three programs redo all their rules on it. */
+  /**
+   * Every permanent object is announced again, then Reloaded: three programs redo all their rules on it. Of more than
+   * `maxEventsAtOnce` objects only Reloaded is told.
+   */
   private ofReload(context: HandlerContext): readonly Signal[] {
     const settings = context.service.permanent()
-    const objects = reloadOrder.flatMap((kind) =>
-      sortedNames(settings[settingsKey[kind]]).map((name) => this.make('config', `${kindWords[kind].noun}Added`, [name])))
+    const names = reloadOrder.flatMap((kind) => sortedNames(settings[settingsKey[kind]]).map((name) => [kind, name] as const))
+    const objects = names.length > maxEventsAtOnce ? [] : names.map(([kind, name]) => this.make('config', `${kindWords[kind].noun}Added`, [name]))
     return [...objects, this.make('', 'Reloaded', [])]
   }
 

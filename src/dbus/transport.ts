@@ -9,7 +9,7 @@
 // 4. a match rule is added once and stays: dbus-next's count of them is broken and leaks rules;
 // 5. nothing is sent that does not fit its signature (wire/encode.ts), nothing above 16 MiB;
 // 6. serials wrap at 2^32 instead of failing after some weeks;
-// 7. while the bus does not take what we write, we do not read: memory stays bounded.
+// 7. while the bus does not take what we write, we do not read, and what can wait is not answered: memory stays bounded.
 import type { Duplex } from 'node:stream'
 import { sessionBus } from 'dbus-next'
 import { BusError, busErrorNames, type BusClient, type BusRequest } from '../auth/bus-client.ts'
@@ -31,6 +31,10 @@ export interface Outgoing {
   reply(to: ReplyTo, body: Body): void
   error(to: ReplyTo, name: string, text: string): void
   signal(path: string, iface: string, member: string, body: Body): void
+  /** What `work` sends leaves in one write. */
+  together(work: () => void): void
+  /** True when the bus takes more slowly than we answer: `then` is called when there is room, once however often it was given. */
+  waitForRoom(then: () => void): boolean
 }
 
 export interface Transport extends BusClient, Outgoing {
@@ -51,6 +55,8 @@ const busCallTimeoutMs = 25_000
 const connectTimeoutMs = 10_000
 /** Unsent bytes above which nothing more is read. */
 const maxUnsentBytes = 32 * 1024 * 1024
+/** Unsent bytes above which nothing more is answered that can wait: what leaves next waits behind them. */
+const manyUnsentBytes = 1024 * 1024
 const maxSerial = 0xffffffff
 
 export const systemBusAddress = 'unix:path=/run/dbus/system_bus_socket'
@@ -105,7 +111,7 @@ function takeOver(stream: Duplex, name: string, log: BusLog): Transport {
   stream.read = () => null
   stream.removeAllListeners('readable')
   stream.removeAllListeners('end')
-  const transport = new StreamTransport(stream, read, name, log)
+  const transport = new StreamTransport(stream, name, log)
   setImmediate(() => {
     stream.read = read
     transport.start()
@@ -113,37 +119,74 @@ function takeOver(stream: Duplex, name: string, log: BusLog): Transport {
   return transport
 }
 
+/** Cuts what comes in into messages. */
+class Framer {
+  /** What is there of the next message, and bytes behind it. */
+  private parts: Buffer[] = []
+  private size = 0
+  /** Bytes needed before there is anything to look at. */
+  private wanted = fixedHeaderBytes
+
+  add(bytes: Buffer): void {
+    this.parts.push(bytes)
+    this.size += bytes.length
+  }
+
+  /** null until a message is whole. Throws when these are no D-Bus messages. */
+  next(): Buffer | null {
+    if (this.size < this.wanted) return null
+    // parts are put together when a message is whole, not each time one comes: 16 MiB come in hundreds of them
+    const [first] = this.parts
+    const bytes = this.parts.length === 1 && first !== undefined ? first : Buffer.concat(this.parts, this.size)
+    const length = messageLength(bytes)
+    if (bytes.length < length) {
+      this.parts = [bytes]
+      this.wanted = length
+      return null
+    }
+    const rest = bytes.subarray(length)
+    this.parts = rest.length === 0 ? [] : [rest]
+    this.size = rest.length
+    this.wanted = fixedHeaderBytes
+    return bytes.subarray(0, length)
+  }
+
+  get isEmpty(): boolean {
+    return this.size === 0
+  }
+}
+
 class StreamTransport implements Transport {
   readonly name: string
   readonly ended: Promise<Error>
   private readonly stream: Duplex
-  private readonly read: (bytes: number) => Buffer | null
   private readonly log: BusLog
   private readonly pending = new Map<number, Pending>()
   private readonly matches = new Map<string, Promise<void>>()
   private callHandler: (call: Incoming) => void = () => {}
   private readonly signalHandlers: ((signal: Incoming) => void)[] = []
+  private readonly waitsForRoom = new Set<() => void>()
   private serial = 1
-  private header: Buffer | null = null
+  private readonly framer = new Framer()
   private isClosing = false
   private isDead = false
   private tellEnd: (reason: Error) => void = () => {}
 
-  constructor(stream: Duplex, read: (bytes: number) => Buffer | null, name: string, log: BusLog) {
+  constructor(stream: Duplex, name: string, log: BusLog) {
     this.stream = stream
-    this.read = read
     this.name = name
     this.log = log
     this.ended = new Promise((resolve) => { this.tellEnd = resolve })
   }
 
   start(): void {
-    this.stream.on('readable', this.pump)
+    // Flowing: what others send must not wait in front of our door because one sends a lot; what to do with it is decided inside.
+    this.stream.on('data', this.pump)
     this.stream.on('error', (error) => this.die(error))
-    this.stream.on('end', () => this.die(new Error('the bus closed the connection')))
+    this.stream.on('end', () => this.die(new Error(this.framer.isEmpty ? 'the bus closed the connection' : 'the bus ended in the middle of a message')))
     this.stream.on('close', () => this.die(new Error('the connection to the bus is closed')))
     if (this.stream.destroyed || this.stream.readableEnded) this.die(new Error('the bus closed the connection'))
-    else this.pump()
+    else this.stream.resume()
   }
 
   private die(reason: Error): void {
@@ -159,37 +202,20 @@ class StreamTransport implements Transport {
   }
 
   /** Takes every whole message there is; answers given at once leave together in one write. */
-  private readonly pump = (): void => {
+  private readonly pump = (bytes: Buffer): void => {
     this.stream.cork()
     try {
-      while (!this.isDead) {
-        if (this.stream.writableLength > maxUnsentBytes) {
-          this.stream.once('drain', this.pump)
-          return
-        }
-        const message = this.next()
-        if (message === null) return
-        this.take(message)
+      this.framer.add(bytes)
+      for (let message = this.framer.next(); message !== null && !this.isDead; message = this.framer.next()) this.take(message)
+      if (this.stream.writableLength > maxUnsentBytes && !this.isDead) {
+        this.stream.pause()
+        this.stream.once('drain', () => this.stream.resume())
       }
     } catch (error) {
       this.die(error instanceof Error ? error : new Error(String(error)))
     } finally {
       this.stream.uncork()
     }
-  }
-
-  /** Throws when the stream holds no D-Bus messages any more. */
-  private next(): Buffer | null {
-    this.header ??= this.read(fixedHeaderBytes)
-    if (this.header === null) return null
-    if (this.header.length < fixedHeaderBytes) throw new Error('the bus ended in the middle of a message')
-    const rest = messageLength(this.header) - fixedHeaderBytes
-    const body = rest === 0 ? Buffer.alloc(0) : this.read(rest)
-    if (body === null) return null
-    if (body.length < rest) throw new Error('the bus ended in the middle of a message')
-    const message = Buffer.concat([this.header, body])
-    this.header = null
-    return message
   }
 
   private take(bytes: Buffer): void {
@@ -278,6 +304,27 @@ class StreamTransport implements Transport {
   signal(path: string, iface: string, member: string, body: Body): void {
     if (this.isDead) return
     this.send({ type: messageTypes.signal, flags: noReplyExpected, path, interface: iface, member }, body)
+  }
+
+  together(work: () => void): void {
+    this.stream.cork()
+    try {
+      work()
+    } finally {
+      this.stream.uncork()
+    }
+  }
+
+  waitForRoom(then: () => void): boolean {
+    if (this.isDead || this.stream.writableLength <= manyUnsentBytes) return false
+    if (!this.waitsForRoom.has(then)) {
+      this.waitsForRoom.add(then)
+      this.stream.once('drain', () => {
+        this.waitsForRoom.delete(then)
+        then()
+      })
+    }
+    return true
   }
 
   addMatch(rule: string): Promise<void> {

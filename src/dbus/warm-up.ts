@@ -60,6 +60,8 @@ export async function warmUp(
     reply: answer,
     error: (to, _name, text) => answer(to, encodeBody('s', [text])),
     signal: () => {},
+    together: (work) => work(),
+    waitForRoom: () => false,
   }
   // refusals of the twin are no news
   const silent: BusLog = { ...log, debug: () => {}, info: () => {}, warn: () => {}, error: (fields, message) => log.error(fields, message) }

@@ -47,6 +47,9 @@ export type Change =
   | { readonly kind: 'lockdown-item-add' | 'lockdown-item-remove'; readonly field: keyof LockdownSettings; readonly item: string | number }
   | DirectChange
 
+/** So many changes of one call, or objects of one reload, are told one by one; of more only a reload is told. */
+export const maxEventsAtOnce = 10_000
+
 /**
  * What happened, in the terms of clients: D-Bus signals and log lines are made from these after the commit.
  * `zone` and `ipset` are real names, never "". Items are the caller's own spelling.

@@ -262,3 +262,17 @@ t.test('what somebody else took out of the kernel is put back, and logged', asyn
   t.equal(world.kernel.applied.length, before + 1)
   t.match(world.log.find(({ message }) => message.startsWith('somebody changed what is ours')), { level: 'warn', fields: { changed: lines, by: 'nft (pid 17)' } })
 })
+
+t.test('a change of more than 10,000 things is told as a reload, not one by one', async (t) => {
+  const world = await setUp(t, { 'ipsets/big.yaml': 'type: hash:ip\n' })
+  const entries = (count: number): string[] => Array.from({ length: count }, (_, index) => `10.0.${index >> 8}.${index & 255}`)
+  await world.daemon.change({ kind: 'ipset-entries-set', ipset: 'big', entries: entries(10_000) }, caller)
+  t.equal(world.events.length, 10_000)
+  t.match(world.events[0], { kind: 'change', event: { kind: 'ipset-entry-added', ipset: 'big', entry: '10.0.0.0' } })
+  world.events.length = 0
+  await world.daemon.change({ kind: 'ipset-entries-set', ipset: 'big', entries: [] }, caller)
+  t.equal(world.events.length, 10_000)
+  world.events.length = 0
+  await world.daemon.change({ kind: 'ipset-entries-set', ipset: 'big', entries: entries(10_001) }, caller)
+  t.strictSame(world.events, [{ kind: 'reloaded' }])
+})

@@ -54,7 +54,12 @@ class Reader {
     return value
   }
 
-  private signature(): string {
+  string(): string {
+    const bytes = this.uint32()
+    return this.text(bytes, 'utf8')
+  }
+
+  signature(): string {
     const bytes = this.buffer.readUInt8(this.position++)
     return this.text(bytes, 'latin1')
   }
@@ -90,10 +95,7 @@ class Reader {
   value(node: TypeNode): unknown {
     switch (node.code) {
       case 's':
-      case 'o': {
-        const bytes = this.uint32()
-        return this.text(bytes, 'utf8')
-      }
+      case 'o': return this.string()
       case 'b': return this.uint32() !== 0
       case 'u':
       case 'h': return this.uint32()
@@ -153,23 +155,39 @@ export function messageLength(header: Buffer): number {
   return length
 }
 
-const [headerType] = parseSignature('a(yv)')
+/** Fields that are texts, by code: path, interface, member, error name, destination, sender; 8 is a signature, 5 and 9 are numbers. */
+const signatureField = 8
 
 /** `bytes` is exactly one message. Throws for a header that is not one. */
 export function decodeMessage(bytes: Buffer): Incoming {
-  if (headerType === undefined) throw new Error('no header type')
   const isLittle = bytes[0] === 0x6c
   const reader = new Reader(bytes, 12, isLittle)
-  const fields: unknown[] = []
-  for (const entry of reader.value(headerType) as unknown[][]) {
-    const [code, value] = entry
-    if (typeof code === 'number' && value instanceof Variant) fields[code] = value.value
+  const texts = ['', '', '', '', '', '', '', '', '']
+  let replySerial = 0
+  const end = reader.uint32() + reader.position
+  if (end > bytes.length) throw new Error('header beyond the end')
+  while (reader.position < end) {
+    reader.align(8)
+    const code = bytes.readUInt8(reader.position++)
+    const type = reader.signature()
+    // known ones without the detour over a Variant: every message of every caller comes through here
+    if (type === 's' || type === 'o') {
+      const text = reader.string()
+      if (code < signatureField) texts[code] = text
+    } else if (type === 'g') {
+      const signature = reader.signature()
+      if (code === signatureField) texts[code] = signature
+    } else if (type === 'u') {
+      const number = reader.uint32()
+      if (code === 5) replySerial = number
+    } else {
+      const [node, ...more] = parseSignature(type)
+      if (node === undefined || more.length > 0) throw new Error('variant of no single type')
+      reader.value(node)
+    }
   }
   reader.align(8)
-  const text = (code: number): string => {
-    const value = fields[code]
-    return typeof value === 'string' ? value : ''
-  }
+  const text = (code: number): string => texts[code] ?? ''
   return {
     type: bytes.readUInt8(1),
     flags: bytes.readUInt8(2),
@@ -178,10 +196,10 @@ export function decodeMessage(bytes: Buffer): Incoming {
     interface: text(2),
     member: text(3),
     errorName: text(4),
-    replySerial: typeof fields[5] === 'number' ? fields[5] : 0,
+    replySerial,
     destination: text(6),
     sender: text(7),
-    signature: text(8),
+    signature: text(signatureField),
     bodyBytes: bytes.subarray(reader.position),
     isLittleEndian: isLittle,
   }

@@ -84,6 +84,8 @@ export function dispatcherBench(service: FirewallService, face: Face, authority:
     reply: () => answered?.({ error: null, text: '' }),
     error: (_to, name, text) => answered?.({ error: name, text }),
     signal: () => {},
+    together: (work) => work(),
+    waitForRoom: () => false,
   }
   const context: HandlerContext = {
     service, face, numbers: new ObjectNumbers(), hasIpv4: true, hasIpv6: true, foreignInterfaces: async () => new Set<string>(),

@@ -1,0 +1,178 @@
+// Who of many callers may change something next. The daemon's own queue takes one task at a time as they come; a caller that
+// sends thousands of changes without waiting must not have them all in it before somebody else's one. So each caller has a
+// line of its own, of which one call is under way, and of the lines the one goes next that took the least time lately.
+import type { Change } from '../model/change.ts'
+import { onlyReads } from '../model/direct-args.ts'
+import type { Caller, FirewallService } from '../service.ts'
+import { limitsExceeded } from './errors.ts'
+
+interface Task {
+  run(): Promise<void>
+  /** A reload: one that waits serves everybody who asks for one meanwhile, so it takes nobody's place. */
+  readonly isReload: boolean
+}
+
+interface Line {
+  readonly waiting: Task[]
+  /** Under way. */
+  running: number
+  /** Of what is under way. */
+  isReloading: boolean
+  /** Time its calls took lately. */
+  spentMs: number
+  atMs: number
+}
+
+/** Spent time counts half after so long. */
+const halfLifeMs = 2000
+
+/** Lines of calls of one sort; so many of them are under way at once, reloads apart. */
+export class Turnstile {
+  private readonly lines = new Map<string, Line>()
+  private readonly places: number
+  private readonly maxWaiting: number
+  private readonly clock: () => number
+  private running = 0
+
+  constructor(options: { readonly places: number; readonly maxWaiting: number; readonly clock: () => number }) {
+    this.places = options.places
+    this.maxWaiting = options.maxWaiting
+    this.clock = options.clock
+  }
+
+  /** Resolves or rejects with what `run` does. Rejects with LimitsExceeded when too many of this caller wait. */
+  pass<Result>(caller: string, run: () => Promise<Result>, isReload = false): Promise<Result> {
+    let line = this.lines.get(caller)
+    if (line === undefined) {
+      line = { waiting: [], running: 0, isReloading: false, spentMs: 0, atMs: this.clock() }
+      this.lines.set(caller, line)
+    }
+    if (line.waiting.length >= this.maxWaiting) return Promise.reject(limitsExceeded('too many calls of this caller wait'))
+    const { waiting } = line
+    return new Promise((resolve, reject) => {
+      waiting.push({
+        isReload,
+        async run() {
+          try {
+            resolve(await run())
+          } catch (error) {
+            reject(error)
+          }
+        },
+      })
+      this.admit()
+    })
+  }
+
+  private admit(): void {
+    for (let line = this.nextLine(); line !== null; line = this.nextLine()) this.start(line)
+  }
+
+  private start(line: Line): void {
+    const task = line.waiting.shift()
+    if (task === undefined) return
+    const begun = this.clock()
+    line.running++
+    line.isReloading = task.isReload
+    if (!task.isReload) this.running++
+    void task.run().finally(() => {
+      line.running--
+      if (!task.isReload) this.running--
+      line.spentMs = this.spentOf(line) + this.clock() - begun
+      line.atMs = this.clock()
+      this.sweep()
+      this.admit()
+    })
+  }
+
+  /** Of the lines that may, the one that took the least; of equal ones the first that came. */
+  private nextLine(): Line | null {
+    let best: Line | null = null
+    let least = Infinity
+    for (const line of this.lines.values()) {
+      const [head] = line.waiting
+      if (head === undefined) continue
+      const mayStart = head.isReload ? line.running === 0 || line.isReloading : line.running === 0 && this.running < this.places
+      if (!mayStart) continue
+      const spent = this.spentOf(line)
+      if (spent < least) {
+        best = line
+        least = spent
+      }
+    }
+    return best
+  }
+
+  private spentOf({ spentMs, atMs }: Line): number {
+    return spentMs * 0.5 ** ((this.clock() - atMs) / halfLifeMs)
+  }
+
+  /** Forgets who wants nothing and took nothing worth remembering. */
+  private sweep(): void {
+    for (const [name, line] of this.lines) if (line.running === 0 && line.waiting.length === 0 && this.spentOf(line) < 1) this.lines.delete(name)
+  }
+}
+
+const maxWaitingChanges = 8192
+/** Each may give 15 MiB of text. */
+const maxWaitingLooks = 256
+
+/** One service, in turns. */
+export class FairService {
+  private readonly service: FirewallService
+  private readonly changes: Turnstile
+  private readonly looks: Turnstile
+  private readonly urgent: Turnstile
+  private readonly views = new WeakMap<Caller, FirewallService>()
+
+  constructor(service: FirewallService, clock: () => number = () => performance.now()) {
+    this.service = service
+    // one works and one waits: the writer is never without work, and who comes next is decided as late as can be
+    this.changes = new Turnstile({ places: 2, maxWaiting: maxWaitingChanges, clock })
+    this.looks = new Turnstile({ places: 2, maxWaiting: maxWaitingLooks, clock })
+    // an emergency, and what ends one, wait for nobody but the caller's own
+    this.urgent = new Turnstile({ places: Infinity, maxWaiting: maxWaitingLooks, clock })
+  }
+
+  /** What this caller's calls go through. */
+  for(caller: Caller): FirewallService {
+    let view = this.views.get(caller)
+    if (view === undefined) {
+      view = this.viewOf(caller.name)
+      this.views.set(caller, view)
+    }
+    return view
+  }
+
+  private viewOf(name: string): FirewallService {
+    const { service } = this
+    const change = <Result>(run: () => Promise<Result>): Promise<Result> => this.changes.pass(name, run)
+    const urgent = <Result>(run: () => Promise<Result>): Promise<Result> => this.urgent.pass(name, run)
+    const look = <Result>(run: () => Promise<Result>): Promise<Result> => this.looks.pass(name, run)
+    return {
+      runtime: () => service.runtime(),
+      permanent: () => service.permanent(),
+      state: () => service.state(),
+      history: (count) => service.history(count),
+      subscribe: (listener) => service.subscribe(listener),
+      change: (asked, caller) => (isUrgent(asked) ? urgent : change)(() => service.change(asked, caller)),
+      confirm: (caller) => urgent(() => service.confirm(caller)),
+      reload: (caller, options) => this.changes.pass(name, () => service.reload(caller, options), true),
+      changePermanent: (asked, caller) => change(() => service.changePermanent(asked, caller)),
+      runtimeToPermanent: (options, caller) => change(() => service.runtimeToPermanent(options, caller)),
+      resetToDefaults: (caller) => change(() => service.resetToDefaults(caller)),
+      adoptFiles: (caller) => change(() => service.adoptFiles(caller)),
+      apply: (changes, options, caller) => change(() => service.apply(changes, options, caller)),
+      undo: (generation, options, caller) => change(() => service.undo(generation, options, caller)),
+      passthrough: (ipv, args, caller) => (onlyReads(args) ? look : change)(() => service.passthrough(ipv, args, caller)),
+      status: () => look(() => service.status()),
+      counters: () => look(() => service.counters()),
+      checkPermanent: () => look(() => service.checkPermanent()),
+      difference: (from, to) => look(() => service.difference(from, to)),
+    }
+  }
+}
+
+function isUrgent(change: Change): boolean {
+  return change.kind === 'panic-set'
+}

@@ -1,0 +1,145 @@
+// Who is next when many callers want something: calls that wait to be answered, and changes that wait to be made.
+import t from 'tap'
+import { FairQueue } from '../../src/dbus/fair-queue.ts'
+import { FairService, Turnstile } from '../../src/dbus/turnstile.ts'
+import { fakeService } from './support/service.ts'
+
+/** Takes everything; each item costs what `costOf` says. */
+function drain(queue: FairQueue<string>, costOf: (item: string) => number, most = Infinity): string[] {
+  const taken: string[] = []
+  for (let item = queue.next(); item !== null; item = taken.length < most ? queue.next() : null) {
+    taken.push(item)
+    queue.charge(item.split(' ')[0]!, costOf(item))
+  }
+  return taken
+}
+
+t.test('calls of one sender keep their order', async (t) => {
+  const queue = new FairQueue<string>({ clock: () => 0 })
+  for (let index = 0; index < 100; index++) queue.push('a', `a ${index}`)
+  t.strictSame(drain(queue, () => 0.3), Array.from({ length: 100 }, (_, index) => `a ${index}`))
+  t.notOk(queue.hasReady)
+  t.notOk(queue.isBusy('a'))
+})
+
+t.test('who asks once does not wait behind a hundred who ask without a pause', async (t) => {
+  const queue = new FairQueue<string>({ clock: () => 0 })
+  for (let caller = 0; caller < 100; caller++) for (let index = 0; index < 50; index++) queue.push(`c${caller}`, `c${caller} ${index}`)
+  drain(queue, () => 0.5, 400)
+  queue.push('admin', 'admin 0')
+  t.equal(queue.next(), 'admin 0', 'it is next')
+})
+
+t.test('others take turns: each gets the same share of time, whatever a call of it costs', async (t) => {
+  const queue = new FairQueue<string>({ clock: () => 0 })
+  for (let index = 0; index < 1000; index++) for (const caller of ['cheap', 'dear']) queue.push(caller, `${caller} ${index}`)
+  const taken = drain(queue, (item) => (item.startsWith('dear') ? 5 : 0.5), 220)
+  const dear = taken.filter((item) => item.startsWith('dear')).length
+  t.ok(dear >= 18 && dear <= 22, `${dear} dear ones and ${taken.length - dear} cheap ones`)
+})
+
+t.test('who owes stays behind others until it has paid', async (t) => {
+  let now = 0
+  const queue = new FairQueue<string>({ clock: () => now })
+  queue.push('dear', 'dear 0')
+  drain(queue, () => 30)
+  for (const caller of ['dear', 'b', 'c']) queue.push(caller, `${caller} 1`)
+  t.strictSame(drain(queue, () => 0.1), ['b 1', 'c 1', 'dear 1'])
+  now += 10_000
+  for (const caller of ['dear', 'b']) queue.push(caller, `${caller} 2`)
+  t.strictSame(drain(queue, () => 0.1), ['dear 2', 'b 2'], 'and pays by waiting')
+})
+
+t.test('whoever is being asked about waits, and nobody else', async (t) => {
+  const queue = new FairQueue<string>({ clock: () => 0 })
+  queue.block('a')
+  queue.push('a', 'a 0')
+  queue.push('b', 'b 0')
+  t.ok(queue.isBusy('a'))
+  t.strictSame(drain(queue, () => 0.1), ['b 0'])
+  queue.unblock('a')
+  t.strictSame(drain(queue, () => 0.1), ['a 0'])
+  queue.push('a', 'a 1')
+  t.strictSame(queue.forget('a'), ['a 1'], 'what nobody waits for any more is given back')
+  t.equal(queue.next(), null)
+})
+
+/** Tasks that end when told, and the order in which they began. */
+function tasks() {
+  const began: string[] = []
+  const ends = new Map<string, () => void>()
+  return {
+    began,
+    task: (name: string) => (): Promise<void> => {
+      began.push(name)
+      return new Promise((resolve) => ends.set(name, resolve))
+    },
+    async end(name: string): Promise<void> {
+      ends.get(name)?.()
+      for (let turn = 0; turn < 10; turn++) await Promise.resolve()
+    },
+  }
+}
+
+t.test('of each caller one change is under way, of all callers two', async (t) => {
+  const { began, task, end } = tasks()
+  const turnstile = new Turnstile({ places: 2, maxWaiting: 3, clock: () => 0 })
+  for (const name of ['a1', 'a2', 'a3', 'b1', 'c1']) void turnstile.pass(name[0]!, task(name))
+  t.strictSame(began, ['a1', 'b1'])
+  await end('a1')
+  t.strictSame(began, ['a1', 'b1', 'a2'])
+  await end('b1')
+  t.strictSame(began, ['a1', 'b1', 'a2', 'c1'])
+  for (const name of ['a4', 'a5']) void turnstile.pass('a', task(name))
+  await t.rejects(turnstile.pass('a', task('a6')), { message: 'too many calls of this caller wait', errorName: 'org.freedesktop.DBus.Error.LimitsExceeded' })
+  const other = new Turnstile({ places: 1, maxWaiting: 3, clock: () => 0 })
+  await t.rejects(other.pass('a', () => Promise.reject(new Error('no'))), { message: 'no' })
+  t.equal(await other.pass('b', async () => 'yes'), 'yes', 'one that fails makes room')
+})
+
+t.test('who took little time lately goes before those who took much', async (t) => {
+  let now = 0
+  const { began, task, end } = tasks()
+  const turnstile = new Turnstile({ places: 1, maxWaiting: 100, clock: () => now })
+  for (let index = 0; index < 5; index++) for (const caller of ['a', 'b']) void turnstile.pass(caller, task(`${caller}${index}`))
+  for (const name of ['a0', 'b0']) {
+    now += 10
+    await end(name)
+  }
+  void turnstile.pass('admin', task('admin'))
+  now += 10
+  await end(began.at(-1)!)
+  t.equal(began.at(-1), 'admin')
+})
+
+t.test('reloads take nobody\'s place, and come after what their caller asked before', async (t) => {
+  const { began, task, end } = tasks()
+  const turnstile = new Turnstile({ places: 1, maxWaiting: 100, clock: () => 0 })
+  void turnstile.pass('a', task('change'))
+  for (const name of ['reload1', 'reload2']) void turnstile.pass('a', task(name), true)
+  void turnstile.pass('b', task('other reload'), true)
+  t.strictSame(began, ['change', 'other reload'])
+  await end('change')
+  t.strictSame(began, ['change', 'other reload', 'reload1', 'reload2'], 'those that wait are one')
+  void turnstile.pass('c', task('c'))
+  t.equal(began.at(-1), 'c')
+})
+
+t.test('panic waits for no change', async (t) => {
+  const service = fakeService()
+  let release = (): void => {}
+  service.holdChanges(new Promise((resolve) => { release = resolve }))
+  const asked: string[] = []
+  const watched = { ...service, change: (...args: Parameters<typeof service.change>) => {
+    asked.push(args[0].kind)
+    return service.change(...args)
+  } }
+  const caller = { name: ':1.1', uid: 0 }
+  const fair = new FairService(watched).for(caller)
+  const pending = [1, 2, 3].map((port) => fair.change({ kind: 'zone-item-add', zone: 'public', field: 'ports', item: [String(port), 'tcp'], timeoutSec: 0 }, caller))
+  pending.push(fair.change({ kind: 'panic-set', on: true }, caller))
+  t.strictSame(asked, ['zone-item-add', 'panic-set'])
+  release()
+  await Promise.allSettled(pending)
+  t.equal(asked.length, 4)
+})
