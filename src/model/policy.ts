@@ -48,11 +48,15 @@ function forwardMistake({ egressZones }: PolicySettings, toAddr: string): Derpan
   return new DerpanetError('INVALID_FORWARD', toHost ? 'a forward-port to another host cannot end at HOST' : 'to-addr is needed, unless egress-zones is HOST')
 }
 
-function richMistake(policy: PolicySettings, { element }: RichRule): DerpanetError | null {
+function richMistake(policy: PolicySettings, { element, action, source }: RichRule): DerpanetError | null {
+  const fromHost = policy.ingressZones.includes('HOST')
+  const toHost = policy.egressZones.includes('HOST')
   if (element?.kind === 'forward-port') return forwardMistake(policy, element.toAddr)
-  if (element?.kind === 'masquerade' && (policy.ingressZones.includes('HOST') || policy.egressZones.includes('HOST'))) {
-    return new DerpanetError('INVALID_ZONE', 'masquerade is for packets that pass through, not for HOST')
-  }
+  if (element?.kind === 'masquerade' && (fromHost || toHost)) return new DerpanetError('INVALID_ZONE', 'masquerade is for packets that pass through, not for HOST')
+  // firewalld takes these, and cannot build the first two at the next reload
+  if (fromHost && action?.kind === 'mark') return new DerpanetError('INVALID_RULE', 'mark in a policy from HOST')
+  if (fromHost && source?.kind === 'mac') return new DerpanetError('INVALID_RULE', 'mac source in a policy from HOST')
+  if (toHost && element?.kind === 'tcp-mss-clamp') return new DerpanetError('INVALID_RULE', 'tcp-mss-clamp is for packets that go on, not for HOST')
   return null
 }
 

@@ -1,6 +1,7 @@
 // npm run equivalence: random sequences of commands on Debian's firewalld and on derpanetd, then packets; both must say and do the
 // same, but for the written deviations. DERPANET_SEED=N replays a run, DERPANET_CASE=K only its K-th sequence;
 // with a file of commands (one JSON array a line) only these are played, and every answer is told.
+// DERPANET_GO_ON=1 does not stop at the first difference, =fast does not look for fewer commands either;
 // DERPANET_SEQUENCES=N (default 200), DERPANET_BACKEND=nftables|iptables picks firewalld's backend (default: every fifth on iptables).
 import { readFileSync } from 'node:fs'
 import { seedOfRun } from '../support/random.ts'
@@ -19,6 +20,6 @@ if (file !== undefined) {
 const only = process.env['DERPANET_CASE']
 const report = await runEquivalence({
   seed, count, packetsEach: 80, only: only === undefined ? null : Number(only), backends: backend === undefined ? ['nftables', 'iptables'] : [backend],
-  say: (line) => console.log(line), stopAtFirst: process.env['DERPANET_GO_ON'] === undefined, examples: only === undefined,
+  say: (line) => console.log(line), stopAtFirst: process.env['DERPANET_GO_ON'] === undefined, shrinks: process.env['DERPANET_GO_ON'] !== 'fast', examples: only === undefined,
 })
 process.exit(report.unexcused === 0 && report.stale.length === 0 ? 0 : 1)

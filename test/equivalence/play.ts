@@ -12,7 +12,9 @@ export interface Deviation {
   /** Where it is written down: a statement of firewalld's semantics, an upstream issue, a decision record. */
   readonly source: string
   /** The whole line of a difference, as {@link Difference.line}. */
-  readonly line: string
+  readonly line?: string
+  /** Instead of a line: what one side spells otherwise, in answers about state; replaced on both sides before they are compared. */
+  readonly respell?: readonly [pattern: string, by: string]
   /** Each must fit one of the sequence's commands, written as JSON; absent = whatever they are. */
   readonly after?: readonly string[]
   /** Commands that show it on their own; played to see that it still is so. */
@@ -95,7 +97,11 @@ export async function play(pair: Pair, sequence: Sequence, cases: readonly Packe
   }
   for (const call of sequence.questions) {
     const [theirs, ours] = await both(sides, call)
-    if (theirs.result !== ours.result) add(`state ${formatCall(call)}: firewalld ${told(theirs)}, derpanetd ${told(ours)}`, { kind: 'state' })
+    if (theirs.result === ours.result) continue
+    const line = `state ${formatCall(call)}: firewalld ${told(theirs)}, derpanetd ${told(ours)}`
+    const excuse = respelled(theirs.result, ours.result)
+    if (excuse === null) add(line, { kind: 'state' })
+    else differences.push({ line, about: { kind: 'state' }, excuse })
   }
   const ranges = [...text.matchAll(/"(\d+)-(\d+)"/g)].map(([, first, last]) => [Number(first), Number(last)] as const)
   const differing = ([theirs, ours]: readonly ReadonlyMap<number, string>[]): PacketCase[] =>
@@ -123,6 +129,21 @@ function isSame(theirs: string, ours: string, ranges: readonly (readonly [number
   return ranges.some(([first, last]) => [one, other].every((match) => Number(match[2]) >= first && Number(match[2]) <= last))
 }
 
+/** The deviation that makes both the same text; null = none does. */
+function respelled(theirs: string, ours: string): Deviation | null {
+  let last: Deviation | null = null
+  let [one, other] = [theirs, ours]
+  for (const deviation of deviations) {
+    if (deviation.respell === undefined) continue
+    const [pattern, by] = deviation.respell
+    const next = [one, other].map((text) => text.replace(new RegExp(pattern, 'g'), by)) as [string, string]
+    if (next[0] !== one || next[1] !== other) last = deviation
+    ;[one, other] = next
+    if (one === other) return last
+  }
+  return null
+}
+
 export function excuseFor(line: string, calls: string): Deviation | null {
-  return deviations.find((one) => new RegExp(one.line).test(line) && (one.after ?? []).every((pattern) => new RegExp(pattern).test(calls))) ?? null
+  return deviations.find((one) => one.line !== undefined && new RegExp(one.line).test(line) && (one.after ?? []).every((pattern) => new RegExp(pattern).test(calls))) ?? null
 }

@@ -27,6 +27,7 @@ interface Context {
   readonly zones: readonly string[]
   readonly policies: readonly string[]
   readonly interfaces: readonly string[]
+  readonly hasWideSources: boolean
   readonly ipsets: Readonly<Record<string, IpSetSettings>>
   /** What would take back what was added so far. */
   readonly undo: Call[]
@@ -45,7 +46,10 @@ const rich = ({ random, ipsets }: Context): string => {
   // types that only firewalld 2 has
   return rule.replace('"address-mask-request"', '"timestamp-request"').replace('"node-information"', '"packet-too-big"')
 }
-const source = ({ random, ipsets }: Context): string => {
+/** Where forwarded packets go to: a zone that has these as sources is on their way out, which firewalld's own forwarding of a zone does not ask. */
+const destinations: ReadonlySet<string> = new Set(families.flatMap((family) => Object.values(world.beyond[family]).flat()))
+const source = ({ random, ipsets, hasWideSources }: Context): string => {
+  if (!hasWideSources) return random.chance(0.2) ? random.pick(world.macs).toUpperCase() : random.pick(families.flatMap((family) => world.sources[family]).filter((text) => !destinations.has(text)))
   const kind = random.pick(['address', 'address', 'prefix', 'prefix', 'mac', 'ipset'])
   if (kind === 'ipset' && Object.keys(ipsets).length > 0) return `ipset:${random.pick(Object.keys(ipsets))}`
   if (kind === 'mac') return random.pick(world.macs).toUpperCase()
@@ -123,7 +127,7 @@ function policySettings(context: Context, permanent: boolean): Record<string, un
   const { random, zones } = context
   const side = (host: number): string[] => random.chance(host) ? ['HOST'] : random.chance(0.4) ? ['ANY'] : [...new Set([random.pick(zones), ...random.some(zones, 1)])]
   const parts: Record<string, unknown> = {}
-  if (permanent || random.chance(0.2)) {
+  if (permanent || random.chance(0.05)) {
     parts['ingress_zones'] = side(0.25)
     parts['egress_zones'] = side(0.35)
   }
@@ -241,7 +245,7 @@ export function randomSequence(random: Random, { macSets }: SequenceOptions): Se
   const policies = random.chance(0.45) ? ownPolicies.slice(0, random.between(1, 3)) : []
   const ipsets = random.chance(0.5) ? randomIpSets(random, { macSets }) : {}
   const interfaces = random.pick(interfacePools)
-  const context: Context = { random, zones, policies, interfaces, ipsets, undo: [] }
+  const context: Context = { random, zones, policies, interfaces, hasWideSources: random.chance(0.3), ipsets, undo: [] }
 
   const permanent: Call[] = own.map((name) => ['config.addZone2', name, random.chance(0.5) ? {} : { target: random.pick(['default', 'ACCEPT', 'DROP', '%%REJECT%%']), forward: random.chance(0.5) }])
   if (random.chance(0.6)) for (let left = random.between(1, 6); left > 0; left--) permanent.push(random.pick([addPermanent, addPermanent, addPermanent, target, forward, wrong])(context))

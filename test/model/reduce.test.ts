@@ -82,6 +82,9 @@ t.test('what is decided before routing cannot lead to a zone with interfaces, wh
   t.equal(set({ egressZones: ['home'], forwardPorts: policy.forwardPorts }), 'ok')
   t.match(set({ egressZones: ['HOST'], forwardPorts: policy.forwardPorts }), /^INVALID_FORWARD/)
   t.match(set({ egressZones: ['HOST'], richRules: ['rule masquerade'] }), /^INVALID_ZONE/)
+  t.match(set({ egressZones: ['HOST'], richRules: ['rule tcp-mss-clamp'] }), /^INVALID_RULE: tcp-mss-clamp/)
+  t.match(set({ ingressZones: ['HOST'], egressZones: ['ANY'], richRules: ['rule source mac=02:00:5e:00:01:02 drop'] }), /^INVALID_RULE: mac/)
+  t.match(set({ ingressZones: ['HOST'], egressZones: ['ANY'], richRules: ['rule priority=1 mark set=1'] }), /^INVALID_RULE: mark/)
   t.end()
 })
 

@@ -55,6 +55,9 @@ table inet silence {
   chain input { type filter hook prerouting priority -500; ip dscp ${probeDscp} drop; ip6 dscp ${probeDscp} drop; }
 }`
 
+/** A machine with much else to do may keep nftables waiting. */
+const busy = { timeoutMs: 180_000 }
+
 export async function createObservatory(host: PrivateHost): Promise<Observatory> {
   await host.firewall.ok(['nft', '-f', '-'], { input: `${probes}\n${foreignNat}` })
   await host.outside.ok(['nft', '-f', '-'], { input: silence })
@@ -70,7 +73,7 @@ export async function createObservatory(host: PrivateHost): Promise<Observatory>
 
   /** By `ipv4 marker`. */
   async function seen(): Promise<ReadonlyMap<string, Passed>> {
-    const listing = JSON.parse(await host.firewall.ok(['nft', '-j', 'list', 'table', 'inet', 'probe'])) as {
+    const listing = JSON.parse(await host.firewall.ok(['nft', '-j', 'list', 'table', 'inet', 'probe'], busy)) as {
       nftables: { set?: { name: string; elem?: (SeenElement | { elem: { val: SeenElement } })[] } }[]
     }
     const elements = (name: string): readonly SeenElement['concat'][] => listing.nftables.flatMap(({ set }) => (
@@ -84,8 +87,8 @@ export async function createObservatory(host: PrivateHost): Promise<Observatory>
 
   return {
     async observe(cases, waitMs) {
-      await host.firewall.ok(['nft', 'flush set inet probe seen4; flush set inet probe seen6; flush set inet probe ports4; flush set inet probe ports6'])
-      await host.firewall.ok(['conntrack', '-F'])
+      await host.firewall.ok(['nft', 'flush set inet probe seen4; flush set inet probe seen6; flush set inet probe ports4; flush set inet probe ports6'], busy)
+      await host.firewall.ok(['conntrack', '-F'], busy)
       const bytes = new Map<number, Buffer>()
       for (const one of cases) bytes.set(one.marker, buildPacket(one.packet, frameOptions(one)))
 

@@ -6,6 +6,16 @@ import { fieldBody, tupleBody } from './encoded.ts'
 import { changedQuietly, namesBody, runtimeSettings, text, texts, type Handlers } from './handler.ts'
 import { runtimeEntry } from './main.ts'
 
+/** "" for what could be in no set of this kind. */
+function entryOrNone({ type, options }: IpSetSettings, entry: string): string {
+  try {
+    return parseIpSetEntry(type, options, entry)
+  } catch (error) {
+    if (error instanceof DerpanetError) return ''
+    throw error
+  }
+}
+
 export const ipsetHandlers: Handlers = {
   queryIPSet: (call, args) => runtimeSettings(call).ipsets.has(text(args, 0)),
   getIPSets: (call) => namesBody(runtimeSettings(call).ipsets),
@@ -20,6 +30,6 @@ export const ipsetHandlers: Handlers = {
     const ipset = value as IpSetSettings
     if (ipset.options['timeout'] !== undefined) throw new DerpanetError('IPSET_WITH_TIMEOUT', printable(name))
     // reading a million texts takes a few milliseconds, keeping them in a second form as well takes their memory twice
-    return ipset.entries.includes(parseIpSetEntry(ipset.type, ipset.options, text(args, 1)))
+    return ipset.entries.includes(entryOrNone(ipset, text(args, 1)))
   },
 }

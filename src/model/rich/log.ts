@@ -1,4 +1,5 @@
 // `log` (kernel log) and `nflog` (userspace log).
+import { printable } from '../../errors.ts'
 import { formatLimit } from './limit.ts'
 import type { Attributes, RichLimit, RichLog } from './types.ts'
 import { quoted, refuse } from './types.ts'
@@ -7,6 +8,8 @@ export const logAttributes = ['prefix', 'level'] as const
 export const nflogAttributes = ['group', 'prefix', 'queue-size'] as const
 export const logLevels = ['emerg', 'alert', 'crit', 'error', 'warning', 'notice', 'info', 'debug'] as const
 const maxPrefixChars = 127
+/** What would end a line, for a tool or for whoever reads the log. */
+const control = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/
 
 export function parseLog(attributes: Attributes, limit: RichLimit | null): RichLog {
   return { kind: 'log', prefix: attributes.get('prefix') ?? '', level: attributes.get('level') ?? '', limit }
@@ -20,6 +23,7 @@ export function parseNflog(attributes: Attributes, limit: RichLimit | null): Ric
 /** Throws INVALID_LOG_PREFIX, INVALID_LOG_LEVEL, INVALID_NFLOG_GROUP, INVALID_NFLOG_QUEUE. */
 export function checkLog(log: RichLog): void {
   if (log.prefix.length > maxPrefixChars) refuse('INVALID_LOG_PREFIX', `maximum accepted length of 'prefix' is ${maxPrefixChars}.`)
+  if (control.test(log.prefix)) refuse('INVALID_LOG_PREFIX', `control character in '${printable(log.prefix)}'`)
   if (log.kind === 'log') {
     if (log.level !== '' && !(logLevels as readonly string[]).includes(log.level)) refuse('INVALID_LOG_LEVEL', log.level)
     return

@@ -46,7 +46,7 @@ export const randomObjects: { readonly [Kind in keyof KindSettings]: Maker<Kind>
     const parts = filter(random)
     const ingressZones = random.pick([[], ['ANY'], ['HOST'], ['home', 'work']])
     return {
-      ...emptyPolicy, ...about(random), ...parts, richRules: parts.richRules.filter((rule) => ingressZones[0] !== 'HOST' || !rule.includes('masquerade')), masquerade: false, forwardPorts: parts.forwardPorts.filter((forward) => forward.toAddr !== ''),
+      ...emptyPolicy, ...about(random), ...parts, richRules: parts.richRules.filter((rule) => ingressZones[0] !== 'HOST' || !/masquerade|mark set|mac=/.test(rule)), masquerade: false, forwardPorts: parts.forwardPorts.filter((forward) => forward.toAddr !== ''),
       target: random.pick(['CONTINUE', 'ACCEPT', 'REJECT', 'DROP']), priority: random.pick([-32768, -1, 1, 100, 32767]),
       ingressZones, egressZones: random.pick([[], ['ANY'], ['public']]), disable: random.chance(0.3),
     }
