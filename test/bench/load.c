@@ -1,6 +1,7 @@
 // Load for a firewall under test, and what came of it, as one line of JSON at the end.
-//   load server PORT FLOWPORT DENIED            accepts on PORT (and drops), echoes on FLOWPORT, counts what reaches DENIED (TCP, UDP)
-//   load client HOST PORT FLOWPORT DENIED PER_SEC FLOWS FLOOD_PER_SEC    until SIGTERM
+//   load server PORT FLOWPORT DENIED LISTED     accepts on PORT (and drops), echoes on FLOWPORT, counts what reaches DENIED (TCP, UDP)
+//                                               and LISTED (UDP, open but to the source that is denied)
+//   load client HOST PORT FLOWPORT DENIED LISTED SOURCE PER_SEC FLOWS FLOOD_PER_SEC    until SIGTERM; SOURCE sends to LISTED
 //   load sink PORT                              reads everything that comes, answers one byte for one byte to who sends one
 //   load stream HOST PORT SECONDS               bytes a second over one connection
 //   load turns HOST PORT SECONDS                round trips of one byte a second over one connection
@@ -87,10 +88,10 @@ static int server(char **args)
 	int epoll = epoll_create1(0);
 	int plain = serve_on(SOCK_STREAM, atoi(args[0])), flows = serve_on(SOCK_STREAM, atoi(args[1]));
 	int denied_tcp = serve_on(SOCK_STREAM, atoi(args[2])), denied_udp = serve_on(SOCK_DGRAM, atoi(args[2]));
-	int listeners[] = { plain, flows, denied_tcp, denied_udp };
+	int listed = serve_on(SOCK_DGRAM, atoi(args[3])), listeners[] = { plain, flows, denied_tcp, denied_udp, listed };
 	long accepted = 0, passed = 0;
 	char bytes[4096];
-	for (int i = 0; i < 4; i++) watch(epoll, listeners[i], EPOLLIN);
+	for (int i = 0; i < 5; i++) watch(epoll, listeners[i], EPOLLIN);
 	puts("ready");
 	fflush(stdout);
 	while (!ended) {
@@ -98,7 +99,7 @@ static int server(char **args)
 		int count = epoll_wait(epoll, events, 256, 100);
 		for (int i = 0; i < count; i++) {
 			int fd = events[i].data.fd;
-			if (fd == denied_udp) {
+			if (fd == denied_udp || fd == listed) {
 				while (recv(fd, bytes, sizeof bytes, 0) >= 0) passed++;
 			} else if (fd == plain || fd == denied_tcp) {
 				for (int peer; (peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK)) >= 0; close(peer)) {
@@ -120,7 +121,7 @@ static int server(char **args)
 
 static struct { uint8_t kind; int64_t since_us; int64_t heard_us; } sockets[MAX_FD];
 static int epoll_fd;
-static long made, refused, delayed, given_up, denied_passed, flood_sent, flows_lost, flows_made;
+static long again_new, again_denied, made, refused, delayed, given_up, denied_passed, flood_sent, flows_lost, flows_made;
 static int64_t slowest_us;
 
 static void begin(int kind, const struct sockaddr_in *to)
@@ -140,6 +141,14 @@ static void begin(int kind, const struct sockaddr_in *to)
 
 static void finish(int fd) { sockets[fd].kind = NONE; close(fd); }
 
+/* How often its SYN was sent again. */
+static long sent_again(int fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t length = sizeof info;
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) ? 0 : info.tcpi_total_retrans;
+}
+
 static void lose(int fd) { flows_lost++; finish(fd); }
 
 static void event_on(int fd, uint32_t events)
@@ -150,6 +159,7 @@ static void event_on(int fd, uint32_t events)
 	int64_t now = now_us();
 	switch (sockets[fd].kind) {
 	case NEW:
+		again_new += sent_again(fd);
 		getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &length);
 		if (failure) refused++;
 		else {
@@ -161,6 +171,7 @@ static void event_on(int fd, uint32_t events)
 		finish(fd);
 		break;
 	case DENIED:
+		again_denied += sent_again(fd);
 		getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &length);
 		if (!failure) denied_passed++;
 		finish(fd);
@@ -183,8 +194,10 @@ static void event_on(int fd, uint32_t events)
 static int client(char **args)
 {
 	struct sockaddr_in to = address(args[0], atoi(args[1])), flow_to = address(args[0], atoi(args[2])), denied = address(args[0], atoi(args[3]));
-	double per_us = atof(args[4]) / 1e6, flood_per_us = atof(args[6]) / 1e6;
-	int flows = atoi(args[5]), udp = open_socket(SOCK_DGRAM);
+	struct sockaddr_in listed = address(args[0], atoi(args[4])), source = address(args[5], 0);
+	double per_us = atof(args[6]) / 1e6, flood_per_us = atof(args[8]) / 1e6;
+	int flows = atoi(args[7]), udp = open_socket(SOCK_DGRAM), from_listed = open_socket(SOCK_DGRAM);
+	if (bind(from_listed, (struct sockaddr *)&source, sizeof source)) die("bind the source");
 	long begun = 0, flooded = 0;
 	epoll_fd = epoll_create1(0);
 	for (int i = 0; i < flows; i++) begin(FLOW, &flow_to);
@@ -200,11 +213,14 @@ static int client(char **args)
 		for (int burst = 0; begun < (now - start) * per_us && burst < 50; burst++, begun++) begin(NEW, &to);
 		// what could not be begun in time on a busy machine is not made up for
 		if (begun < (now - start) * per_us) begun = (now - start) * per_us;
-		for (; flooded < (now - start) * flood_per_us; flooded++) {
+		/* nor all at once: a veth keeps 256 frames for a program and drops the rest, whoever sent them */
+		for (int burst = 0; flooded < (now - start) * flood_per_us && burst < 100; burst++, flooded++) {
 			flood_sent++;
 			if (flooded % 8 == 7) begin(DENIED, &denied);
+			else if (flooded % 2) (void)!sendto(from_listed, "denied", 6, MSG_DONTWAIT, (struct sockaddr *)&listed, sizeof listed);
 			else (void)!sendto(udp, "denied", 6, MSG_DONTWAIT, (struct sockaddr *)&denied, sizeof denied);
 		}
+		if (flooded < (now - start) * flood_per_us) flooded = (now - start) * flood_per_us;
 		if (now - beat >= BEAT_MS * 1000) {
 			beat = now;
 			for (int fd = 3; fd < MAX_FD; fd++) {
@@ -217,13 +233,14 @@ static int client(char **args)
 			sweep = now;
 			for (int fd = 3; fd < MAX_FD; fd++) {
 				if ((sockets[fd].kind != NEW && sockets[fd].kind != DENIED) || now - sockets[fd].since_us < GIVE_UP_MS * 1000) continue;
+				*(sockets[fd].kind == NEW ? &again_new : &again_denied) += sent_again(fd);
 				if (sockets[fd].kind == NEW) given_up++;
 				finish(fd);
 			}
 		}
 	}
-	printf("{\"made\":%ld,\"refused\":%ld,\"delayed\":%ld,\"givenUp\":%ld,\"slowestMs\":%.1f,\"flows\":%ld,\"flowsLost\":%ld,\"flood\":%ld,\"deniedPassed\":%ld}\n",
-	       made, refused, delayed, given_up, slowest_us / 1000.0, flows_made, flows_lost, flood_sent, denied_passed);
+	printf("{\"made\":%ld,\"refused\":%ld,\"delayed\":%ld,\"givenUp\":%ld,\"slowestMs\":%.1f,\"flows\":%ld,\"flowsLost\":%ld,\"synsAgain\":%ld,\"deniedSynsAgain\":%ld,\"flood\":%ld,\"deniedPassed\":%ld}\n",
+	       made, refused, delayed, given_up, slowest_us / 1000.0, flows_made, flows_lost, again_new, again_denied, flood_sent, denied_passed);
 	return 0;
 }
 
@@ -314,12 +331,12 @@ int main(int argc, char **argv)
 	signal(SIGTERM, end);
 	signal(SIGINT, end);
 	signal(SIGPIPE, SIG_IGN);
-	if (argc == 5 && !strcmp(argv[1], "server")) return server(argv + 2);
-	if (argc == 9 && !strcmp(argv[1], "client")) return client(argv + 2);
+	if (argc == 6 && !strcmp(argv[1], "server")) return server(argv + 2);
+	if (argc == 11 && !strcmp(argv[1], "client")) return client(argv + 2);
 	if (argc == 3 && !strcmp(argv[1], "sink")) return sink(argv + 2);
 	if (argc == 5 && !strcmp(argv[1], "stream")) return measure(argv + 2, 0);
 	if (argc == 5 && !strcmp(argv[1], "turns")) return measure(argv + 2, 1);
 	if (argc == 6 && !strcmp(argv[1], "wire")) return wire(argv + 2);
-	fprintf(stderr, "usage: load server PORT FLOWPORT DENIED | load client HOST PORT FLOWPORT DENIED PER_SEC FLOWS FLOOD_PER_SEC\n");
+	fprintf(stderr, "usage: load server PORT FLOWPORT DENIED LISTED | load client HOST PORT FLOWPORT DENIED LISTED SOURCE PER_SEC FLOWS FLOOD_PER_SEC\n");
 	return 2;
 }

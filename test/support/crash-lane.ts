@@ -60,7 +60,7 @@ export class Lane {
     if (!this.isAlive()) throw new Error(`no daemon to arm: ${this.output().slice(-800)}`)
     await this.plan(injection)
     await this.running?.signal('SIGUSR2')
-    await eventually('the plan is read', 5000, async () => (await readFile(this.host.path(`${effects}/trace`), 'utf8')).includes('plan '))
+    await eventually('the plan is read', 30_000, async () => (await readFile(this.host.path(`${effects}/trace`), 'utf8')).includes('plan '))
   }
 
   private async plan(injection: Injection): Promise<void> {
@@ -124,7 +124,7 @@ export class Lane {
   }
 
   /** RUNNING or FAILED, whichever comes first; "" when it ended or says nothing in time. */
-  async state(timeoutMs = 20_000): Promise<string> {
+  async state(timeoutMs = 60_000): Promise<string> {
     const end = performance.now() + timeoutMs
     while (this.isAlive() && performance.now() < end) {
       try {

@@ -65,7 +65,7 @@ const started = async (lane: Lane, start: () => Promise<void>): Promise<string |
 }
 const stopped = async (lane: Lane): Promise<string | null> => {
   await lane.terminate()
-  return (await lane.ends(10_000)) ? null : 'does not end'
+  return (await lane.ends(30_000)) ? null : 'does not end'
 }
 const open: Configuration = { ...old, 'derpanet.yaml': `${old['derpanet.yaml']}on-stop: open\n` }
 const zoneChange = (member: string, signature: string, ...body: unknown[]) => (lane: Lane): Promise<string | null> => lane.zoneCall(member, signature, body)

@@ -12,7 +12,7 @@
 //   kill         dies before the effect               kill-during  dies while the tool runs        kill-after  dies right after it
 //   fail         it fails as such things do: a file on a full disk, a tool with status 1, the kernel with EPERM; nothing is done
 //   fail-after   a tool does its work and then says it failed
-//   hang         a tool never ends; time limits of 20 s and more are a hundred times shorter then
+//   hang         a tool never ends; time limits of tools (30 s and more) are thirty times shorter then
 //   tool-killed  a tool dies by SIGKILL soon after its start
 //   refuse       the kernel itself answers that the request is invalid
 //   inside-kill, inside-fail   effect `inside` of the loader itself, which counts its own (effects-inside.c, built as inside.so in
@@ -119,7 +119,7 @@ function install(where) {
     return child
   }
   globalThis.setTimeout = function (run, ms, ...rest) {
-    return real.setTimeout(run, plan.mode === 'hang' && ms >= 20_000 ? ms / 100 : ms, ...rest)
+    return real.setTimeout(run, plan.mode === 'hang' && ms >= 30_000 ? ms / 30 : ms, ...rest)
   }
   Object.assign(globalThis.setTimeout, { [require('node:util').promisify.custom]: real.setTimeout[require('node:util').promisify.custom] })
 

@@ -88,7 +88,7 @@ interface Reference {
 async function cleanStart(lane: Lane, scenario: Scenario, files: Configuration): Promise<void> {
   await prepare(lane, { ...scenario, from: files, before: 'nothing' })
   await start(lane)
-  await eventually('XDP is attached', 20_000, async () => (await lane.remains()).includes('links/int0'))
+  await eventually('XDP is attached', 60_000, async () => (await lane.remains()).includes('links/int0'))
 }
 
 /** remains() when nothing is under way any more. */
@@ -214,7 +214,7 @@ async function runPoint(lane: Lane, point: Point, reference: Reference): Promise
 /** Without any trouble: the next start; where the daemon lives the next reload, and where only XDP is missing then, a restart. */
 async function converge(lane: Lane, scenario: Scenario, { clean }: Reference): Promise<readonly string[]> {
   await lane.write(scenario.to)
-  if (lane.isAlive() && scenario.ends === true && !(await lane.ends(5000))) await lane.kill()
+  if (lane.isAlive() && scenario.ends === true && !(await lane.ends(30_000))) await lane.kill()
   let remains = ''
   if (lane.isAlive()) {
     await lane.arm()
@@ -225,7 +225,7 @@ async function converge(lane: Lane, scenario: Scenario, { clean }: Reference): P
     // a program that was refused is tried again after a while, at a start at once
     if (!clean.includes(remains) && clean.some((one) => withoutXdp(one) === withoutXdp(remains))) {
       await lane.terminate()
-      if (!(await lane.ends(10_000))) return ['it does not end']
+      if (!(await lane.ends(30_000))) return ['it does not end']
     }
   }
   if (!lane.isAlive()) {
@@ -243,7 +243,7 @@ const withoutXdp = (remains: string): string => remains.replace(/\npins\n[^]*\nt
 
 /** Waits for what the daemon does in the background, and for tools at work. */
 async function comeTo(lane: Lane, clean: readonly string[]): Promise<string> {
-  const end = performance.now() + 6000
+  const end = performance.now() + 10_000
   for (;;) {
     await settled(lane)
     const remains = await lane.remains()
@@ -307,6 +307,7 @@ t.test('whatever happens at any step, the rule holds and the next start converge
       const outcome = await runPoint(lane, point, references.get(point.scenario)!).catch((error: unknown) => (
         { reached: false, wrong: [`${(error as Error).message}; it said: ${lane.output().slice(-1500)}`] }))
       outcomes.push({ point, ...outcome })
+      if (outcomes.length % 100 === 0) t.comment(`${outcomes.length} points, ${bad.length} wrong`)
       for (const wrong of outcome.wrong) {
         bad.push(`${describe(point)}: ${wrong}`)
         t.comment(bad.at(-1)!)
