@@ -6,7 +6,9 @@
 //   load stream HOST PORT SECONDS               bytes a second over one connection
 //   load turns HOST PORT SECONDS                round trips of one byte a second over one connection
 //   load wire NETNS IFNAME NETNS IFNAME         two tap devices, and frames from each to the other, until SIGTERM. As with a card,
-//                                               frames have at most 1,514 bytes, a page each with room before it, and GRO merges them
+//                                               frames have at most 1,514 bytes, a page each with room before it, and GRO merges them.
+//                                               At SIGUSR1: frames to the first device since the last time, and the CPU time it took to
+//                                               fetch them and for the kernel to take them in, up to TCP
 // A connection is delayed when it takes 900 ms or more: the first retransmission of a SYN comes after one second.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -296,15 +298,37 @@ static int tap(const char *netns, const char *name)
 }
 
 static int wire_end[2];
+static volatile sig_atomic_t asked;
+static void ask(int number) { (void)number; asked++; }
+
+static int64_t thread_cpu_ns(void)
+{
+	struct timespec at;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &at);
+	return (int64_t)at.tv_sec * 1000000000 + at.tv_nsec;
+}
 
 static void *carry(void *arg)
 {
 	int from = wire_end[arg != NULL], to = wire_end[arg == NULL];
 	struct pollfd readable = { .fd = from, .events = POLLIN };
 	static __thread char frame[1 << 16];
+	int64_t begun = thread_cpu_ns();
+	long frames = 0;
+	int answered = asked;
 	while (!ended) {
+		if (arg != NULL && answered != asked) {
+			answered = asked;
+			printf("{\"frames\":%ld,\"cpuNs\":%lld}\n", frames, (long long)(thread_cpu_ns() - begun));
+			fflush(stdout);
+			begun = thread_cpu_ns();
+			frames = 0;
+		}
 		ssize_t length = read(from, frame, sizeof frame);
-		if (length > 0) (void)!write(to, frame, length); /* a full queue drops, as on a wire */
+		if (length > 0) {
+			(void)!write(to, frame, length); /* a full queue drops, as on a wire */
+			frames++;
+		}
 		else if (errno == EAGAIN) poll(&readable, 1, 100);
 		else usleep(1000); /* the device is not up yet */
 	}
@@ -316,6 +340,7 @@ static int wire(char **args)
 	pthread_t other;
 	wire_end[0] = tap(args[0], args[1]);
 	wire_end[1] = tap(args[2], args[3]);
+	signal(SIGUSR1, ask);
 	puts("ready");
 	fflush(stdout);
 	if (pthread_create(&other, NULL, carry, &wire_end)) die("pthread_create");
