@@ -61,9 +61,7 @@ const about: readonly Call[] = [
 ]
 
 async function stateOf(side: Side): Promise<string> {
-  const said: string[] = []
-  for (const call of about) said.push((await side.call(call)).result)
-  return said.join('\n')
+  return (await Promise.all(about.map((call) => side.call(call)))).map(({ result }) => result).join('\n')
 }
 
 /** True when commands were enough; else the daemons were started anew. */
@@ -95,8 +93,8 @@ export async function play(pair: Pair, sequence: Sequence, cases: readonly Packe
     results.push(theirs)
     if (theirs.result !== ours.result) add(`call ${formatCall(call)}: firewalld ${told(theirs)}, derpanetd ${told(ours)}`, { kind: 'call', index })
   }
-  for (const call of sequence.questions) {
-    const [theirs, ours] = await both(sides, call)
+  // questions change nothing: all at once
+  for (const [call, [theirs, ours]] of await Promise.all(sequence.questions.map(async (call) => [call, await both(sides, call)] as const))) {
     if (theirs.result === ours.result) continue
     const line = `state ${formatCall(call)}: firewalld ${told(theirs)}, derpanetd ${told(ours)}`
     const excuse = respelled(theirs.result, ours.result)
