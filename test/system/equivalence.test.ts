@@ -14,6 +14,8 @@ import { createRandom, seedOfRun } from '../support/random.ts'
 
 const full = process.env['DERPANET_TEST_FULL'] === '1'
 const skip = whyNoPrivateHost() ?? false
+/** The sample is always the same: what new sequences find is the business of a full run, and not of whoever changes something else. */
+const knownSeed = 14
 
 t.test('every deviation has a reason and a source, and a name of its own', (t) => {
   for (const { name, reason, source, line, respell } of deviations) {
@@ -27,7 +29,7 @@ t.test('every deviation has a reason and a source, and a name of its own', (t) =
 
 t.test('firewalld and derpanetd answer, say and do the same', { skip }, async (t) => {
   const report = await runEquivalence({
-    seed: seedOfRun(), count: full ? 200 : 3, packetsEach: 80, only: null, backends: full ? ['nftables', 'iptables'] : ['nftables'],
+    seed: full || process.env['DERPANET_SEED'] !== undefined ? seedOfRun() : knownSeed, count: full ? 200 : 3, packetsEach: 80, only: null, backends: full ? ['nftables', 'iptables'] : ['nftables'],
     stopAtFirst: !full, shrinks: full, examples: full, say: (line) => t.comment(line),
   })
   t.equal(report.unexcused, 0, `${report.sequences} sequences, ${report.packets} packets`)
