@@ -207,7 +207,7 @@ export const richCases: readonly Case[] = [
     then: { 'tcp 22': 'open', 'second > tcp 22': second, 'tcp 23': 'prohibited' },
   })),
   {
-    of: 'ipset', when: 'hash:mac as source of a rich rule and of a zone', needs: 'hash:mac', with: { ipsets: { cards: { type: 'hash:mac', entries: [macs.inside] }, others: { type: 'hash:mac', entries: [macs.outside] } },
+    of: 'ipset', when: 'hash:mac as source of a rich rule and of a zone', with: { ipsets: { cards: { type: 'hash:mac', entries: [macs.inside] }, others: { type: 'hash:mac', entries: [macs.outside] } },
       zones: { public: { ...outer, richRules: ['rule source ipset="others" port port="22" protocol="tcp" accept'] }, lan: { ...take, sources: ['ipset:cards'] } } },
     then: { 'tcp 22': 'open', 'tcp 23': 'prohibited', 'inside > outside tcp 443': 'open' },
   },

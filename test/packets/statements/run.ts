@@ -30,7 +30,6 @@ export async function createBench(name: string, variant: Variant, stateDir: stri
 /** One assertion for each packet and family. */
 export async function runCase(t: Test, bench: Bench, row: Case): Promise<void> {
   const { one } = bench
-  if (row.needs !== undefined && !(await hasSets(one, row.needs))) return void t.pass(`${row.when}: this kernel has no ${row.needs}`)
   const beside = [
     ...(row.beside ?? []).flatMap((args) => [{ tool: one.iptables, args }, { tool: one.ip6tables, args }]),
     ...(row.beside4 ?? []).map((args) => ({ tool: one.iptables, args })),
@@ -131,12 +130,6 @@ function followerOf(first: PacketCase, as: 'reply' | 'error', marker: number): P
     packet: back, marker, follows: { marker: first.marker, as, received: packet, returned: back },
     ...(packet.protocol === 6 && as === 'reply' ? { tcpFlags: tcpFlags.syn | tcpFlags.ack } : {}),
   }
-}
-
-async function hasSets({ host }: NetfilterHost, type: string): Promise<boolean> {
-  const { status } = await host.firewall.run(['ipset', 'create', 'statement-probe', type])
-  if (status === 0) await host.firewall.ok(['ipset', 'destroy', 'statement-probe'])
-  return status === 0
 }
 
 /** Packets that reached a rule that logs, by its prefix, in both families. */

@@ -40,8 +40,6 @@ export interface Case {
   readonly of: StatementId
   /** What is configured, in a few words; unique within the statement. */
   readonly when: string
-  /** A type of ipset that not every kernel has. */
-  readonly needs?: string
   readonly with: ConfigurationWords
   readonly then?: Readonly<Record<PacketWords, Fates>>
   readonly crafted?: readonly Crafted[]

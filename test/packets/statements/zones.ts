@@ -103,7 +103,7 @@ export const zoneCases: readonly Case[] = [
     then: { ...all, 'second > tcp 22': ['open', 'reject icmp1/1'] },
   },
   {
-    of: 'zone.sources', when: 'an ipset of MAC addresses', needs: 'hash:mac',
+    of: 'zone.sources', when: 'an ipset of MAC addresses',
     with: { zones: { public: {}, aaa: { ...take, sources: ['ipset:cards'] } }, ipsets: { cards: { type: 'hash:mac', entries: [macs.outside] } } }, then: all,
   },
   {
