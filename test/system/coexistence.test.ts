@@ -65,7 +65,9 @@ const otherFiles = {
   'direct.yaml': 'rules:\n  - ipv4 filter FORWARD 0 -s 203.0.113.99 -j DROP\n',
 }
 
-for (const variant of process.env['DERPANET_TEST_FULL'] === '1' ? variants : ['nft'] as const) {
+const whole = process.env['DERPANET_TEST_FULL'] === '1'
+
+for (const variant of whole ? variants : ['nft'] as const) {
   t.test(`${variant}: nothing of others changes by a byte`, { skip: why ?? false, timeout: 290_000 }, async (t) => {
     const host = await createPrivateHost({ name: `beside-${variant}` })
     t.teardown(() => host.stop())
@@ -139,6 +141,7 @@ for (const variant of process.env['DERPANET_TEST_FULL'] === '1' ? variants : ['n
     await see(t, host, 'published: zone', { 'tcp 8080': 'prohibited', 'udp 8080': 'prohibited', ...hidden })
     t.equal((await daemon.firewallCmd('--add-port=8080/tcp')).status, 0)
     await see(t, host, 'published: zone, with the port open', { 'tcp 8080': 'open', 'udp 8080': 'prohibited', ...hidden })
+    if (!whole) return
     await docker.stop()
     await docker.start()
     await docker.publish()
@@ -167,7 +170,7 @@ for (const variant of process.env['DERPANET_TEST_FULL'] === '1' ? variants : ['n
     const unreachable = ['reject icmp3/3', 'reject icmp1/4'] as const
     const free = { 'tcp 22': 'open', 'tcp 80': 'open', 'second > tcp 22': 'open' } as const
     const banned = { 'tcp 22': unreachable, 'tcp 80': 'open', 'second > tcp 22': 'open' } as const
-    for (const action of fail2banActions) {
+    for (const action of whole ? fail2banActions : fail2banActions.slice(0, 1)) {
       const run = async (what: 'start' | 'ban' | 'unban' | 'stop'): Promise<void> => {
         for (const [family, ip, type] of [['ipv4', addresses.outside.v4, 'icmp-port-unreachable'], ['ipv6', addresses.outside.v6, 'icmp6-port-unreachable']] as const) {
           for (const command of action[what]) {
