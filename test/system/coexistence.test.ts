@@ -41,7 +41,7 @@ async function foreign(host: PrivateHost): Promise<string> {
   const sets = (await host.firewall.ok(['ipset', 'list', '-n'])).split('\n').filter((name) => name !== '' && !name.startsWith('derpa'))
   const contents = await Promise.all(sets.map((name) => host.firewall.ok(['ipset', 'save', name])))
   const nft = await Promise.all(['inet', 'bridge'].map((family) => host.firewall.ok(['nft', 'list', 'table', family, 'foreign'])))
-  return [tables, ...contents.map((text) => text.replace(/timeout \d+$/gm, 'timeout')), ...nft.map((text) => text.replace(/packets \d+ bytes \d+/g, ''))].join('\n')
+  return [tables.trimEnd(), ...contents.map((text) => text.replace(/timeout \d+$/gm, 'timeout')), ...nft.map((text) => text.replace(/packets \d+ bytes \d+/g, ''))].join('\n')
 }
 
 async function install(host: PrivateHost): Promise<void> {
