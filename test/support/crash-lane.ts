@@ -21,6 +21,11 @@ export interface Injection {
 export const nothing: Injection = { mode: 'none', name: '', nth: 0 }
 
 const effects = '/run/effects'
+/** All that could be left over, in one program: points are many. (The shell that runs it replaces itself at the end.) */
+const look = [
+  'iptables-save', 'ip6tables-save', 'ipset list -n', "find /run/derpanet/bpf -mindepth 1 -not -name '*.debug' -printf '%P\\n'",
+  "find /run/derpanet /var/lib/derpanet /etc/derpanet -name '*.tmp' -o -name '*.new' -printf '%p\\n'", 'ip -details link', 'exec ps -eo comm=',
+].join('; echo; echo =; ')
 const zoneInterface = `${firewalldBus.name}.zone`
 
 export class Lane {
@@ -154,15 +159,12 @@ export class Lane {
     const { firewall } = this.host
     // a chain's name holds a digest of its content, and so of the slots in it
     const noSlot = (text: string): string => text.replace(/(derpa-[A-Za-z0-9-]+)-[a-d]\b/g, '$1').replace(/(DERPA_[A-Za-z0-9_]+)_[a-z2-7]{8}\b/g, '$1')
-    const rules = (await Promise.all(['iptables-save', 'ip6tables-save'].map(async (tool) => {
-      const lines = noSlot((await firewall.ok([tool])).replace(/\[\d+:\d+\]/g, '')).split('\n').filter((line) => line.includes('DERPA_') || line.startsWith('*'))
-      return [tool, ...lines].join('\n')
-    }))).join('\n')
-    const sets = noSlot(await firewall.ok(['ipset', 'list', '-n'])).split('\n').filter((name) => name.startsWith('derpa-')).sort()
-    const pins = (await firewall.ok(['find', '/run/derpanet/bpf', '-mindepth', '1', '-not', '-name', '*.debug', '-printf', '%P\n'])).split('\n').filter((line) => line !== '').sort()
-    const temporary = (await firewall.ok(['find', '/run/derpanet', '/var/lib/derpanet', '/etc/derpanet', '-name', '*.tmp', '-o', '-name', '*.new', '-printf', '%p\n'])).trim()
-    const links = (await firewall.ok(['ip', '-details', 'link'])).match(/^\d+: \S+|prog\/xdp/gm) ?? []
-    const programs = (await firewall.ok(['ps', '-eo', 'comm='])).split('\n').filter((name) => name !== 'ps').sort()
+    const [iptables = '', ip6tables = '', ipset = '', pinned = '', temporary = '', ip = '', ps = ''] = (await firewall.ok(['bash', '-c', look])).split('\n=\n')
+    const rules = [iptables, ip6tables].flatMap((text) => noSlot(text.replace(/\[\d+:\d+\]/g, '')).split('\n').filter((line) => line.includes('DERPA_') || line.startsWith('*'))).join('\n')
+    const sets = noSlot(ipset).split('\n').filter((name) => name.startsWith('derpa-')).sort()
+    const pins = pinned.split('\n').filter((line) => line !== '').sort()
+    const links = ip.match(/^\d+: \S+|prog\/xdp/gm) ?? []
+    const programs = ps.split('\n').filter((name) => name !== 'ps' && name !== '').sort()
     return [rules, 'sets', ...sets, 'pins', ...pins, 'links', links.join(' ').replace(/\d+: /g, ''), 'temporary files', temporary, 'programs', ...programs].join('\n')
   }
 }
