@@ -142,7 +142,7 @@ export class Lane {
       } catch {
         // nobody owns the name yet
       }
-      await new Promise((resolve) => setTimeout(resolve, 15))
+      await new Promise((resolve) => setTimeout(resolve, 50))
     }
     return ''
   }

@@ -193,7 +193,7 @@ async function runPoint(lane: Lane, point: Point, reference: Reference): Promise
   const isFatal = injection.mode.startsWith('kill')
   const answer = await scenario.run(lane, await armed(lane, scenario, injection))
   const end = performance.now() + backgroundMs
-  while (lane.isAlive() && performance.now() < end && (isFatal || !(await isReached(lane, injection)))) await pause(20)
+  while (lane.isAlive() && performance.now() < end && (isFatal || !(await isReached(lane, injection)))) await pause(50)
   // a tool may outlive the daemon that started it, and one that fails in the background is done a moment later
   await pause(60)
   const reached = (!isFatal || !lane.isAlive()) && await isReached(lane, injection)
