@@ -115,13 +115,11 @@ export async function startBus({ service, inForce, address, compat, log, onMissi
   })
   try {
     await transport.addMatch("type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',member='NameOwnerChanged'")
-    // While iptables works there is time for it; the names do not wait for its end, because a first call that meets cold
-    // code waits 3 ms, and everybody would wait 30 ms for the first call.
-    const warming = warmUp(tree, context, log, { withFirewalld })
+    // While iptables works there is time for it.
+    await warmUp(tree, context, log, { withFirewalld, inForce: inForce ?? Promise.resolve() })
     await inForce
     numbers.renumber(service.permanent())
     for (const name of withFirewalld ? [derpanetName, firewalldName] : [derpanetName]) await ask(name)
-    await warming
     log.info({ names: names.join(' '), face: withFirewalld ? face : 'none', unique: transport.name }, 'on the bus')
     return {
       names,

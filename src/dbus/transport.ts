@@ -156,7 +156,8 @@ class Framer {
   }
 }
 
-class StreamTransport implements Transport {
+/** `stream` speaks D-Bus and is past Hello. Nothing is read before `start`. */
+export class StreamTransport implements Transport {
   readonly name: string
   readonly ended: Promise<Error>
   private readonly stream: Duplex

@@ -11,7 +11,7 @@ import { daemonCommands, type DaemonKind } from '../support/daemon.ts'
 import { repository, runCommand } from '../support/private-host.ts'
 import { closeSide, median, openSide, printTable, stopSide, type Side } from './sides.ts'
 
-const counts = { first: 1_000, warm: 5_000, pipelined: 20_000 } as const
+const counts = { first: 1_000, warm: 3_000, pipelined: 5_000 } as const
 
 interface Sample {
   /** Microseconds a call. */
@@ -37,7 +37,7 @@ const figures: readonly { readonly what: string; readonly of: (sample: Sample) =
 async function sample(side: Side, client: string): Promise<Sample> {
   const address = `unix:path=${side.host.path('/run/dbus/system_bus_socket')}`
   // it waits for the name, so that its first call comes as early as a client's can
-  const asking = runCommand([client, String(counts.first), String(counts.warm), String(counts.pipelined)], { env: { DBUS_SYSTEM_BUS_ADDRESS: address }, timeoutMs: 120_000 })
+  const asking = runCommand([client, String(counts.first), String(counts.warm), String(counts.pipelined)], { env: { DBUS_SYSTEM_BUS_ADDRESS: address }, timeoutMs: 300_000 })
   side.running = side.host.firewall.start(daemonCommands[side.kind])
   const { status, stdout, stderr } = await asking
   if (status !== 0) throw new Error(`getters on ${side.kind}: ${stderr} ${side.running.output()}`)

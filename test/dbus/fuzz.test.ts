@@ -38,7 +38,8 @@ t.test(`${count} mutated messages crash nothing and hold up nobody`, async (t) =
   t.comment(`DERPANET_SEED=${seed}`)
   const random = createRandom(seed)
   let understood = 0
-  let slowest = { ms: 0, at: -1 }
+  /** What took longer than anybody may wait; most of it because the machine did something else. */
+  const slow: { readonly bytes: Buffer; readonly face: '2.5' | '1.3'; readonly at: number; readonly ms: number }[] = []
   const bugs: string[] = []
   const used = { before: 0, after: 0 }
   for (let start = 0; start < count; start += fresh) {
@@ -57,7 +58,7 @@ t.test(`${count} mutated messages crash nothing and hold up nobody`, async (t) =
         if (!(error instanceof Error) || error instanceof ReferenceError) bugs.push(`${index}: ${String(error)}`)
       }
       const ms = performance.now() - begun
-      if (ms > slowest.ms) slowest = { ms, at: index }
+      if (ms > stallMs) slow.push({ bytes, face, at: index, ms })
     }
     for (const bug of bench.bugs) bugs.push(`before ${start + fresh}: ${bug}`)
     if (start === 0) used.before = process.memoryUsage().rss
@@ -65,7 +66,18 @@ t.test(`${count} mutated messages crash nothing and hold up nobody`, async (t) =
   used.after = process.memoryUsage().rss
   t.ok(understood > count / 10, `${understood} had a readable header`)
   t.strictSame(bugs.slice(0, 5), [], 'no bug')
-  // a machine with other work makes single turns slow; a message that is slow by itself is slow again
-  t.ok(slowest.ms < stallMs * 5, `the slowest took ${slowest.ms.toFixed(1)} ms (message ${slowest.at})`)
+  // a machine with other work makes single turns slow; a message that is slow by itself is slow each time
+  const stalls: string[] = []
+  for (const { bytes, face, at, ms } of slow) {
+    let fastest = Infinity
+    for (let again = 0; again < 5 && fastest > stallMs; again++) {
+      const bench = dispatcherBench(fakeService(), face, root)
+      const begun = performance.now()
+      await bench.send(bytes, ':1.5').catch(() => {})
+      fastest = Math.min(fastest, performance.now() - begun)
+    }
+    if (fastest > stallMs) stalls.push(`message ${at}: ${ms.toFixed(0)} ms, at best ${fastest.toFixed(0)} ms`)
+  }
+  t.strictSame(stalls, [], `nobody waits: ${slow.length} messages took more than ${stallMs} ms, none of them again`)
   t.ok(used.after - used.before < 200 * 1024 * 1024, `memory grew by ${Math.round((used.after - used.before) / 1024 / 1024)} MiB`)
 })
