@@ -51,7 +51,7 @@ const notCarried = 1
 export async function importTree(options: TransferOptions, folder: string | undefined): Promise<number> {
   const from = absolute(folder ?? `${options.root ?? ''}/etc/firewalld`)
   const to = nativeFolder(options)
-  if (!isFirewalldTree(from)) throw new DerpanetError('INVALID_DIRECTORY', `${printable(from, 4096)}: no configuration of firewalld is there`)
+  needFirewalldTree(from)
   const loaded = await loadFirewalldTree({ system: from, defaults: vendorFolder(options), shipped: shipped(options), own: null }, '2.5')
   const { permanent } = loaded
   if (permanent === null) return refuse(options, loaded.diagnostics, from)
@@ -116,8 +116,17 @@ function loadNative(options: GlobalOptions): Promise<PermanentLoaded> {
   return createNativeStore({ etc: nativeFolder(options), vendor: vendorFolder(options), shipped: shipped(options) }, '2.5').load()
 }
 
-function isFirewalldTree(folder: string): boolean {
-  return [confFile, directFile, lockdownFile, ...Object.values(kinds).map((kind) => kind.folder)].some((name) => existsSync(join(folder, name)))
+/** Throws INVALID_DIRECTORY. */
+function needFirewalldTree(folder: string): void {
+  let names: readonly string[] = []
+  try {
+    names = readdirSync(folder)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code !== 'ENOENT') throw new DerpanetError('INVALID_DIRECTORY', `${printable(folder, 4096)} cannot be read: ${code}`, { cause: error })
+  }
+  const known: readonly string[] = [confFile, directFile, lockdownFile, ...Object.values(kinds).map((kind) => kind.folder)]
+  if (!names.some((name) => known.includes(name))) throw new DerpanetError('INVALID_DIRECTORY', `${printable(folder, 4096)}: no configuration of firewalld is there`)
 }
 
 // --- what is said ---
@@ -197,7 +206,8 @@ function printTransfer({ to, placements, lost, notes, conflicts }: Transfer, ref
   const changed = placements.filter(({ change }) => change !== 'same')
   for (const { path, change } of changed) out(`${change.padEnd(8)} ${printable(path)}`)
   const count = changed.length === 1 ? '1 file' : `${changed.length} files`
-  if (done) out(`${count} written below ${printable(to, 4096)}; what was there before ends in .old now. Next: ${next}`)
+  const kept = changed.some(({ change }) => change === 'changed') ? '; what was there before ends in .old now' : ''
+  if (done) out(`${count} written below ${printable(to, 4096)}${kept}. Next: ${next}`)
   else if (refused === null) out(`${count} would be written below ${printable(to, 4096)}; nothing was`)
   else out(`nothing was written: ${refused === 'losses' ? `${lost.length} thing${lost.length === 1 ? '' : 's'} cannot be carried over; --force carries over the rest` : '--force overwrites what is there, and keeps it as NAME.old'}`)
 }

@@ -130,6 +130,7 @@ t.test('a tree with mistakes, and one whose result would not be valid, are refus
 
   const nothing = await ctl(t, etc, 'import', 'firewalld', etc.replace('derpanet', 'nowhere'))
   t.match(nothing.stderr, /INVALID_DIRECTORY: .*no configuration of firewalld is there/)
+  t.match((await ctl(t, etc, 'import', 'firewalld', join(etc, 'zones/lab.yaml'))).stderr, /INVALID_DIRECTORY: .* cannot be read: ENOTDIR/)
   t.equal((await ctl(t, etc, 'import', 'ufw')).status, 2)
 })
 
