@@ -22,7 +22,7 @@ const sizes: readonly string[] = ['hashsize', 'maxelem']
 
 /** Can its entries be written as rules? Not those that come with a time to live, which only the kernel's set knows. */
 export function canSpellOut({ user, elements }: PlanSet): boolean {
-  if (user === undefined || elements.kind !== 'text' || Object.keys(user.options).some((option) => !sizes.includes(option))) return false
+  if (user === undefined || elements.kind !== 'text' || Object.entries(user.options).some(([option, value]) => !sizes.includes(option) && !(option === 'timeout' && value === '0'))) return false
   return /^hash:(mac|(ip|net)(,(port|mark))?)$/.test(user.type) && (elements.count ?? elements.entries.length) <= maxSpelledEntries
 }
 

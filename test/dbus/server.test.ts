@@ -202,6 +202,25 @@ t.test('changes answer the real zone, signals repeat what the caller wrote', asy
   ])
 })
 
+t.test('a set whose timeout is 0 keeps its entries, and shows them', async (t) => {
+  const base = testSettings()
+  const entry = base.ipsets.get('s4')!
+  const { ask, askAt } = await stage(t, '1.3', { ...base, ipsets: new Map([...base.ipsets, ['s4', { ...entry, value: { ...emptyIpSet, type: 'hash:ip', options: { timeout: '0' }, entries: ['192.0.2.1'] } }]]) })
+  t.strictSame(await ask('.ipset', 'getEntries', 's', 's4'), ['192.0.2.1'])
+  t.equal(await ask('.ipset', 'queryEntry', 'ss', 's4', '192.0.2.1'), true)
+  t.strictSame((await ask('.ipset', 'getIPSetSettings', 's', 's4') as readonly unknown[]).at(-1), ['192.0.2.1'])
+  const path = String(await askAt(`${firewalld.path}/config`, `${firewalldName}.config`, 'getIPSetByName', 's', 's4'))
+  t.strictSame((await askAt(path, `${firewalldName}.config.ipset`, 'getSettings') as readonly unknown[]).at(-1), ['192.0.2.1'])
+})
+
+t.test('a service that is included is included, however often it is asked for', async (t) => {
+  const { askAt } = await stage(t)
+  const path = String(await askAt(`${firewalld.path}/config`, `${firewalldName}.config`, 'getServiceByName', 's', 'ssh'))
+  for (let round = 0; round < 2; round++) await askAt(path, `${firewalldName}.config.service`, 'addInclude', 's', 'http')
+  t.strictSame(await askAt(path, `${firewalldName}.config.service`, 'getIncludes'), ['http'])
+  await t.rejects(askAt(path, `${firewalldName}.config.service`, 'addModule', 's', 'a').then(() => askAt(path, `${firewalldName}.config.service`, 'addModule', 's', 'a')), /ALREADY_ENABLED/)
+})
+
 t.test('a reload tells every permanent object and then Reloaded, once, last', async (t) => {
   const { ask, signals, service } = await stage(t)
   await ask('.zone', 'addPort', 'sssi', 'public', '1', 'tcp', 0)

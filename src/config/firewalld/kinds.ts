@@ -139,7 +139,7 @@ const servicePorts = itemElement<ServiceSettings>('port', 'ports', list(serviceF
 const serviceProtocols = itemElement<ServiceSettings>('protocol', 'protocols', list(serviceFields.protocols), ['value'])
 
 /** `nf_conntrack_netbios_ns` and `netbios-ns` are the same module. */
-function moduleName(text: string): string {
+export function moduleName(text: string): string {
   return text.startsWith('nf_conntrack_') ? text.slice('nf_conntrack_'.length).replaceAll('_', '-') : text
 }
 

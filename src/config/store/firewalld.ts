@@ -1,7 +1,7 @@
 // The permanent configuration in firewalld's tree: a host can change the daemon without converting anything, and back.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { MainSettings, Position, ZoneSettings } from '../../model/settings.ts'
+import type { MainSettings, Position, ServiceSettings, ZoneSettings } from '../../model/settings.ts'
 import type { Face } from '../../settings/dict.ts'
 import { directKind, lockdownKind } from '../../settings/direct.ts'
 import { confKeys } from '../../settings/firewalld-conf.ts'
@@ -9,7 +9,7 @@ import type { KindSettings } from '../../settings/kinds.ts'
 import { kinds, mainKind } from '../../settings/kinds.ts'
 import { listNested, openTree } from '../files.ts'
 import { formatXmlFile, parseXml } from '../firewalld/codec.ts'
-import { xmlKinds } from '../firewalld/kinds.ts'
+import { moduleName, xmlKinds } from '../firewalld/kinds.ts'
 import { numbersOf } from '../firewalld/icmp-numbers.ts'
 import { decodeConf, formatConf, mainOfConf, parseConf, replaceConfValue } from '../firewalld/conf.ts'
 import { formatDirectXml, formatLockdownXml, parseDirectXml, parseLockdownXml } from '../firewalld/direct-xml.ts'
@@ -50,11 +50,12 @@ export function createFirewalldStore(paths: FirewalldPaths, face: Face): Permane
   return createStore(format, face, readerOf(paths.system, decodeConf, xmlKinds.ipset.maxChars))
 }
 
-/** The value that comes back from a file: line breaks are blanks, ports that overlap are one, numbers follow from the name. */
+/** The value that comes back from a file: line breaks are blanks, ports that overlap are one, numbers follow from the name, modules have one name. */
 export function settle<Kind extends ObjectKindName>(kind: Kind, name: string, value: KindSettings[Kind]): KindSettings[Kind] {
   const flat = (text: string): string => text.replaceAll('\n', ' ')
   const texts = { ...value, short: flat(value.short), description: flat(value.description) }
   if (kind === 'icmptype') return { ...texts, ...numbersOf(name) }
+  if (kind === 'service') return { ...texts, modules: [...new Set((value as ServiceSettings).modules.map(moduleName))] }
   if (kind !== 'zone' && kind !== 'policy') return texts
   const { ports, sourcePorts, richRules } = value as ZoneSettings
   return { ...texts, ports: mergePorts(ports), sourcePorts: mergePorts(sourcePorts), richRules: richRules.map(settleRule) }

@@ -1,4 +1,5 @@
 // Settings as the bus carries them, encoded once per entry: dictionaries, the older tuples, single fields.
+import { isTimed } from '../../model/ipset.ts'
 import type { Entry } from '../../model/settings.ts'
 import { encodeField, encodeSettings, encodeTuple, tupleSignature, type BusDict } from '../../settings/dict.ts'
 import { fieldRows, type AnyField } from '../../settings/field.ts'
@@ -29,7 +30,7 @@ function kindOf(kind: ObjectKind): NamedKind<any> {
 function shown(kind: ObjectKind, value: unknown): unknown {
   if (kind !== 'ipset') return value
   const ipset = value as KindSettings['ipset']
-  return ipset.options['timeout'] === undefined || ipset.entries.length === 0 ? ipset : { ...ipset, entries: [] }
+  return !isTimed(ipset.options) || ipset.entries.length === 0 ? ipset : { ...ipset, entries: [] }
 }
 
 /** `a{sv}`. */

@@ -1,5 +1,6 @@
 // The runtime .ipset interface. A set with a timeout belongs to the kernel: entries go in, none is ever listed.
 import { DerpanetError, printable } from '../../errors.ts'
+import { isTimed } from '../../model/ipset.ts'
 import { parseIpSetEntry } from '../../model/ipset-entry.ts'
 import type { IpSetSettings } from '../../model/settings.ts'
 import { fieldBody, tupleBody } from './encoded.ts'
@@ -28,7 +29,7 @@ export const ipsetHandlers: Handlers = {
     const name = text(args, 0)
     const { value } = runtimeEntry(call, 'ipset', name)
     const ipset = value as IpSetSettings
-    if (ipset.options['timeout'] !== undefined) throw new DerpanetError('IPSET_WITH_TIMEOUT', printable(name))
+    if (isTimed(ipset.options)) throw new DerpanetError('IPSET_WITH_TIMEOUT', printable(name))
     // reading a million texts takes a few milliseconds, keeping them in a second form as well takes their memory twice
     return ipset.entries.includes(entryOrNone(ipset, text(args, 1)))
   },

@@ -13,6 +13,7 @@
 //    anew, and never makes a set pass for what it is not.
 import { families } from '../../model/addr.ts'
 import type { Family } from '../../model/addr.ts'
+import { isTimed } from '../../model/ipset.ts'
 import type { Plan, TimedEdit } from '../../compile/plan.ts'
 import { tables } from '../../compile/netfilter/render.ts'
 import { formatRestore } from '../../compile/netfilter/restore.ts'
@@ -209,7 +210,7 @@ class Netfilter implements NetfilterDataplane {
     const used = new Map(plan.sets.flatMap((set) => [...state.sets].filter(([, { digest }]) => digest === set.digest).map(([name]) => [name, set] as const)))
     const now = countsOf([...(await listSets(this.kernel, state)).values()].filter(({ name }) => used.has(name)))
     // elements of a set with a time to live go by themselves
-    const expires = (name: string): boolean => used.get(name)?.expiresAtMs !== undefined || used.get(name)?.user?.options['timeout'] !== undefined
+    const expires = (name: string): boolean => used.get(name)?.expiresAtMs !== undefined || isTimed(used.get(name)?.user?.options ?? {})
     const before = this.counted ?? countsOf([...known.observed.sets.values()].filter(({ name }) => used.has(name) && used.get(name)!.kind !== 'user'))
     const changed = changedSets(before, now, expires)
     this.counted = changed.length > 0 ? null : now

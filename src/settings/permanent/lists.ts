@@ -54,7 +54,11 @@ export function addToList(row: AnyField, value: unknown, object: Value, change: 
     return addPorts(list as readonly PortSpec[], protocol, range)
   }
   const text = field.item.toText(item)
-  if (list.some((other) => field.item.toText(other) === text)) throw new DerpanetError('ALREADY_ENABLED', shown(change.item))
+  if (list.some((other) => field.item.toText(other) === text)) {
+    // firewalld takes an include twice, and so do those who ask it
+    if (change.field === 'includes') return list
+    throw new DerpanetError('ALREADY_ENABLED', shown(change.item))
+  }
   return [...list, item]
 }
 

@@ -152,6 +152,8 @@ for (const tree of ['native', 'firewalld'] as const) {
     let now = await lab.load()
     now = await store.add(now, 'policy', 'pol', { ...emptyPolicy, target: 'ACCEPT', ingressZones: ['home'], egressZones: ['HOST'], priority: -10, disable: true })
     now = await store.add(now, 'service', 'svc', { ...emptyService, ports: [port('99')], includes: ['ssh'], destination: { ipv4: '10.0.0.1' } })
+    now = await store.add(now, 'service', 'old', { ...emptyService, version: '1.0', short: 'Testing', modules: ['nf_conntrack_tftp'], destination: { ipv4: '1.2.3.4', ipv6: 'dead::beef' } })
+    now = await store.add(now, 'ipset', 'forever', { ...emptyIpSet, type: 'hash:ip', options: { timeout: '0' }, entries: ['1.2.3.4'] })
     now = await store.add(now, 'ipset', 'n6', { ...emptyIpSet, type: 'hash:net', options: { family: 'inet6' }, entries: ['2001:db8::/32'] })
     now = await store.add(now, 'helper', 'hlp', { version: '', short: '', description: '', family: '', module: 'nf_conntrack_ftp', ports: [port('2121')] })
     now = await store.add(now, 'icmptype', 'ict', { version: '', short: '', description: '', destinations: ['ipv4'], ipv4: [], ipv6: [] })
