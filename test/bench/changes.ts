@@ -110,7 +110,7 @@ async function main(): Promise<void> {
       for (const side of sides) {
         await configure(side, configuration)
         if (foreign) await writeForeign(side)
-        await startSide(side, side.kind === 'derpanetd' ? 20_000 : 300_000)
+        await startSide(side, side.kind === 'derpanetd' ? 60_000 : 300_000)
       }
       for (const row of these) {
         for (const side of sides) {
