@@ -74,8 +74,8 @@ export type PlanMatch =
   /** Where a connection with a rewritten destination was going. */
   | { readonly kind: 'original-destination'; readonly prefix: Prefix; readonly invert: boolean }
   | { readonly kind: 'original-port'; readonly protocol: PortProtocol; readonly ports: PortRange }
-  /** The interface it came in by is in the set: for hooks that know the name but where iptables has no word for it. */
-  | { readonly kind: 'in-interface-set'; readonly role: string }
+  /** The interface it came in or goes out by is in the set: for many of them, and for hooks where iptables has no word for the name. */
+  | { readonly kind: 'interface-set'; readonly role: string; readonly side: 'source' | 'destination' }
   /** The destination is an address of this host. */
   | { readonly kind: 'local-destination' }
   /** The source is an address of this host. */

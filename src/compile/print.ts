@@ -74,7 +74,7 @@ export function formatMatch(match: PlanMatch): string {
     case 'dnat': return 'destination rewritten'
     case 'original-destination': return `${not}originally to ${formatPrefix(match.prefix)}`
     case 'original-port': return `originally ${match.protocol} to port ${formatPortRange(match.ports)}`
-    case 'in-interface-set': return `in one of ${match.role}`
+    case 'interface-set': return `${match.side === 'source' ? 'in' : 'out'} one of ${match.role}`
     case 'local-destination': return 'to this host'
     case 'local-source': return 'from this host'
     case 'limit': return `at most ${match.limit.count}/${match.limit.unit}${match.limit.burst === null ? '' : ` after ${match.limit.burst}`}`

@@ -57,6 +57,13 @@ export function listSet(list: AddressList, family: Family): PlanSet {
   return { role, kind: 'prefix', family, digest: digestOf(['list', family, list.digest]), elements: { kind: 'list', list } }
 }
 
+/** As a user's set, because what a kernel without hash:mac needs is the same (spell-out.ts). */
+export function macSet(role: string, macs: readonly string[]): PlanSet {
+  const entries = [...new Set(macs)].sort()
+  const user = { name: role, type: 'hash:mac', options: {} }
+  return { role, kind: 'user', family: null, digest: userDigest(user, null, entries), elements: textElements(entries), user }
+}
+
 type Named = Pick<InterfaceMatch, 'name' | 'wildcard'>
 
 /** The kernel takes no more interfaces for one prefix. */

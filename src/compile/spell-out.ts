@@ -4,7 +4,7 @@
 //   match, set → verdict     becomes     match → jump A;   A: entry → goto B, …;   B: verdict
 //
 // and, where the set must not have the packet, A: entry → return, …, goto B. The verdict stands once: what counts, limits or
-// logs does it once for a packet. A return is the exception: it ends the chain that it stands in, so it stands there.
+// logs does it once for a packet. A return and a goto are the exception: they end the chain that they stand in, so they stand there.
 import { addressBits } from '../model/addr.ts'
 import type { Family, Prefix } from '../model/addr.ts'
 import { icmpProtocol } from '../model/icmp.ts'
@@ -50,8 +50,9 @@ function spellRule(rule: PlanRule, name: string, sets: ReadonlyMap<string, PlanS
   if (asked === undefined) return [rule]
   const set = sets.get(asked.role)!
   const entries = entriesOf(set).flatMap((parts) => matchesOf(parts, asked.side, set.family))
-  if (rule.verdict.kind === 'return') {
-    // another chain could not end this one
+  const { kind } = rule.verdict
+  if (kind === 'return' || (kind === 'goto' && !asked.invert)) {
+    // from another chain neither would end this one, where what it leads to comes back
     if (asked.invert) throw new Error(`a return for what is not in set ${asked.role} cannot be written as rules`)
     const others = rule.match.filter((one) => one !== asked)
     return entries.flatMap((match) => spellRule({ ...rule, match: [...others, ...match] }, name, sets, added))

@@ -5,7 +5,9 @@ import { readFile, writeFile, mkdir } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import dbus from 'dbus-next'
 import { daemonCommands, firewalldBus, installConfiguration, startDaemon, writeConfiguration, type DaemonKind } from '../support/daemon.ts'
+import { benchChanges } from './changes.ts'
 import { benchGetters } from './getters.ts'
+import { benchPackets } from './packets.ts'
 import { benchUnderLoad } from './reload-under-load.ts'
 import { createPrivateHost, eventually, runCommand, whyNoPrivateHost, type PrivateHost, type Running } from '../support/private-host.ts'
 
@@ -210,7 +212,12 @@ async function main(): Promise<void> {
   if (options.json !== true) console.log('')
   const [reloads, kills] = options.quick === true ? [20, 2] : [200, 20]
   const holds = await benchUnderLoad(kinds, reloads, kills, options.json === true)
-  process.exitCode = good && isQuick && holds ? 0 : 1
+  if (options.json !== true) console.log('')
+  const quick = options.quick === true
+  const changes = await benchChanges({ kinds, calls: quick ? 50 : 200, seconds: quick ? 5 : 10, json: options.json === true, ...(quick ? { world: 'default' } : {}) })
+  if (options.json !== true) console.log('')
+  const packets = await benchPackets(kinds, quick ? 3 : 7, 300_000, options.json === true)
+  process.exitCode = good && isQuick && holds && changes && packets ? 0 : 1
 }
 
 await main()

@@ -1,20 +1,26 @@
 // Single changes over D-Bus, derpanetd beside Debian's firewalld: medians with the default configuration, with a big one
 // (1,000 ports, 1,000 rich rules, a set of 100,000 entries) and with 20,000 foreign rules beside that one.
-// `processor` is the daemon's (and its programs') time for a call and its undoing, which a busy machine does not blur.
+// `npm run bench` holds this; alone: node --import=tsx test/bench/changes.ts. `processor` is the daemon's (and its programs') time for a call and its undoing, which a busy machine does not blur.
 // --calls N per row and side (200); --seconds N at most for a row of one side (20); --only derpanetd|firewalld; --world NAME; --json.
 import { writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
+import { fileURLToPath } from 'node:url'
 import type { DaemonKind } from '../support/daemon.ts'
 import { runCommand, whyNoPrivateHost } from '../support/private-host.ts'
 import { closeSide, configure, cpuMs, firewall, median, openSide, printTable, startSide, stopSide, timed, type BenchConfiguration, type Side } from './sides.ts'
 
-const { values: options } = parseArgs({ options: {
-  calls: { type: 'string', default: '200' }, seconds: { type: 'string', default: '20' }, json: { type: 'boolean' }, only: { type: 'string' }, world: { type: 'string' },
-} })
-const calls = Number(options.calls)
-const maxMs = Number(options.seconds) * 1000
+export interface ChangesOptions {
+  readonly kinds: readonly DaemonKind[]
+  /** A row and side. */
+  readonly calls: number
+  /** At most so long for a row of one side. */
+  readonly seconds: number
+  /** Only this configuration. Absent = all. */
+  readonly world?: string
+  readonly json: boolean
+}
+
 const only = process.env['BENCH_CALL']
-const kinds: readonly DaemonKind[] = (['derpanetd', 'firewalld'] as const).filter((kind) => options.only === undefined || options.only === kind)
 
 const range = <T>(count: number, make: (index: number) => T): T[] => Array.from({ length: count }, (_, index) => make(index))
 const dotted = (number: number): string => `${(number >> 24) & 255}.${(number >> 16) & 255}.${(number >> 8) & 255}.${number & 255}`
@@ -74,7 +80,7 @@ interface Row {
 }
 
 /** The undone call is not counted; for removePort the counted and the other one change places. */
-async function sample(side: Side, { once, undo, what }: Operation): Promise<number[]> {
+async function sample(side: Side, { once, undo, what }: Operation, calls: number, maxMs: number): Promise<number[]> {
   const samples: number[] = []
   const begun = performance.now()
   const most = what === 'reload' ? Math.min(calls, 15) : calls
@@ -97,9 +103,9 @@ async function writeForeign(side: Side): Promise<void> {
   await side.host.firewall.ok(['sh', '-c', 'iptables-restore --noflush -w 5 </run/foreign'], { timeoutMs: 120_000 })
 }
 
-async function main(): Promise<void> {
-  const why = whyNoPrivateHost()
-  if (why !== null) throw new Error(`the bench cannot run here: ${why}`)
+/** Prints the table; false when derpanetd did not keep its promises. */
+export async function benchChanges(options: ChangesOptions): Promise<boolean> {
+  const { kinds } = options
   const rows: Row[] = []
   for (const [world, { configuration, foreign }] of Object.entries(worlds) as [World, (typeof worlds)[World]][]) {
     if (options.world !== undefined && options.world !== world) continue
@@ -115,7 +121,7 @@ async function main(): Promise<void> {
       for (const row of these) {
         for (const side of sides) {
           const before = await cpuMs(side)
-          row.samples[side.kind].push(...await sample(side, row.operation))
+          row.samples[side.kind].push(...await sample(side, row.operation, options.calls, options.seconds * 1000))
           row.cpu[side.kind] = (await cpuMs(side) - before) / row.samples[side.kind].length
         }
       }
@@ -126,22 +132,45 @@ async function main(): Promise<void> {
     }
   }
   if (options.json === true) console.log(JSON.stringify(rows.map(({ world, operation, samples, cpu }) => ({ world, what: operation.what, samples, cpu }))))
-  else await print(rows)
+  else return await print(rows)
+  return rows.every(isKept)
 }
 
-async function print(rows: readonly Row[]): Promise<void> {
+function mostMs({ operation, samples }: Row): number {
+  const theirs = median(samples.firewalld)
+  return Math.min(operation.promisedMs, Number.isNaN(theirs) ? Infinity : operation.promisedShare * theirs)
+}
+
+function isKept(row: Row): boolean {
+  const mine = median(row.samples.derpanetd)
+  return Number.isNaN(mine) || row.operation.what === 'queryPort' || mine <= mostMs(row)
+}
+
+async function print(rows: readonly Row[]): Promise<boolean> {
   const version = (await runCommand(['dpkg-query', '-W', '-f', '${Version}', 'firewalld'])).stdout.trim()
   console.log(`derpanetd beside firewalld ${version}, node ${process.version}, ${(await runCommand(['uname', '-r'])).stdout.trim()}; median in ms (calls)\n`)
   const shown = (samples: readonly number[]): string => (samples.length === 0 ? '–' : `${median(samples).toFixed(median(samples) < 100 ? 2 : 0)} (${samples.length})`)
   const time = (ms: number): string => (Number.isNaN(ms) ? '–' : ms.toFixed(1))
-  const lines = rows.map(({ world, operation, samples, cpu }) => {
-    const mine = median(samples.derpanetd)
-    const most = Math.min(operation.promisedMs, Number.isNaN(median(samples.firewalld)) ? Infinity : operation.promisedShare * median(samples.firewalld))
-    const good = Number.isNaN(mine) || operation.what === 'queryPort' || mine <= most
-    if (!good) process.exitCode = 1
-    return [world, operation.what, shown(samples.derpanetd), shown(samples.firewalld), time(cpu.derpanetd), time(cpu.firewalld), good ? 'ok' : `ABOVE ${most.toFixed(1)}`]
+  const lines = rows.map((row) => {
+    const { world, operation, samples, cpu } = row
+    return [
+      world, operation.what, shown(samples.derpanetd), shown(samples.firewalld), time(cpu.derpanetd), time(cpu.firewalld),
+      isKept(row) ? 'ok' : `ABOVE ${mostMs(row).toFixed(1)}`,
+    ]
   })
   printTable([['configuration', 'call', 'derpanetd', 'firewalld', 'processor', 'firewalld', ''], ...lines])
+  return rows.every(isKept)
 }
 
-await main()
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { values } = parseArgs({ options: {
+    calls: { type: 'string', default: '200' }, seconds: { type: 'string', default: '20' }, json: { type: 'boolean' }, only: { type: 'string' }, world: { type: 'string' },
+  } })
+  const why = whyNoPrivateHost()
+  if (why !== null) throw new Error(`the bench cannot run here: ${why}`)
+  const kinds = (['derpanetd', 'firewalld'] as const).filter((kind) => values.only === undefined || values.only === kind)
+  const holds = await benchChanges({
+    kinds, calls: Number(values.calls), seconds: Number(values.seconds), json: values.json === true, ...(values.world === undefined ? {} : { world: values.world }),
+  })
+  process.exitCode = holds ? 0 : 1
+}

@@ -163,6 +163,32 @@ t.test('plain ports of one run of accepting rules are one set; a denial in betwe
   t.same(elements.kind === 'text' && elements.entries, ['80', '81-90'])
 })
 
+t.test('many interfaces and MAC addresses of a zone are looked up in sets, as many rules as ipset forces', async (t) => {
+  const range = (count: number, make: (index: number) => string): string[] => Array.from({ length: count }, (_, index) => make(index))
+  const mac = (index: number): string => `02:00:5e:00:${(index >> 8).toString(16).padStart(2, '0')}:${(index & 255).toString(16).padStart(2, '0')}`
+  const dispatch = (interfaces: number, macs: number): readonly string[] => {
+    const plan = compile(firewallOf({ zones: { work: { interfaces: range(interfaces, (index) => `cali${index}`), sources: range(macs, mac), masquerade: true, forward: true } } }))
+    const input = plan.chains.find(({ name }) => name === 'input')!.rules.filter(({ verdict }) => verdict.kind === 'goto' && verdict.chain === 'zone:work:input')
+    return input.map((rule) => rule.match.map(({ kind }) => kind).join(' '))
+  }
+  t.same(dispatch(8, 8), [...Array<string>(8).fill('source-mac'), ...Array<string>(8).fill('in-interface')])
+  t.same(dispatch(0, 500), ['set'])
+  t.same(dispatch(64, 0), ['family interface-set', 'family interface-set'], 'one a family')
+  t.equal(dispatch(65, 0).length, 4, 'ipset takes 64 interfaces for a prefix')
+  t.equal(dispatch(640, 9).length, 21)
+  t.end()
+})
+
+t.test('what the default zone takes anyway is not asked for', async (t) => {
+  const names = (zones: Parameters<typeof firewallOf>[0]['zones']): readonly string[] => compile(firewallOf({ zones })).chains.find(({ name }) => name === 'input')!.rules
+    .filter(({ verdict }) => verdict.kind === 'goto').map(({ match, verdict }) => `${match.map(({ kind }) => kind).join(' ')} ${verdict.kind === 'goto' ? verdict.chain : ''}`)
+  t.same(names({ public: { interfaces: ['eth0'] } }), [' zone:public:input'])
+  t.same(names({ public: { interfaces: ['eth0'] }, home: { interfaces: ['eth1'] } }), ['in-interface zone:home:input', ' zone:public:input'])
+  t.same(names({ public: { sources: ['192.0.2.0/24'] }, home: { interfaces: ['eth1'] } }), ['family set zone:public:input', 'in-interface zone:home:input', ' zone:public:input'],
+    'but where another zone would take it')
+  t.end()
+})
+
 t.test('a chain that is remembered is written anew when a set or a chain it names has another name', async (t) => {
   const plan = compile(firewallOf({ zones: { public: { ports: ['22/tcp'] }, home: { sources: ['192.0.2.0/24'], protocols: ['gre'] } } }))
   const text = (slot: string): string => JSON.stringify(renderFamily(plan, 'ipv4', (role) => `${role}-${slot}`))

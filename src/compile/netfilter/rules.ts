@@ -79,7 +79,7 @@ function concerns(match: PlanMatch, { family, setOf }: Pick<RuleContext, 'family
     case 'original-destination':
       return match.prefix.family === family
     case 'set':
-    case 'in-interface-set':
+    case 'interface-set':
       return (setOf(match.role).family ?? family) === family
     default:
       return true
@@ -127,8 +127,10 @@ function matchWords(match: PlanMatch, context: RuleContext): readonly string[] {
       return [`-m conntrack ${not}--ctorigdst ${formatPrefix(match.prefix)}`]
     case 'original-port':
       return [`-m conntrack --ctproto ${match.protocol} --ctorigdstport ${portWord(match.ports)}`]
-    case 'in-interface-set':
-      return [`-m set --match-set ${context.setNameOf(match.role)} src,src`]
+    case 'interface-set': {
+      const side = match.side === 'source' ? 'src' : 'dst'
+      return [`-m set --match-set ${context.setNameOf(match.role)} ${side},${side}`]
+    }
     case 'local-destination':
       return ['-m addrtype --dst-type LOCAL']
     case 'local-source':
