@@ -88,7 +88,7 @@ function createDataplanes({ action, paths, variant, xdp: xdpMode }: CommandLine,
   const netfilter = createNetfilter({ exec, enableForwarding, openSocket: openRawSocket, tableInfo: createTableInfo(), stateDir: paths.run, log: (message, fields) => log.debug(fields ?? {}, message), warn: (message, fields) => log.warn(fields ?? {}, message), ...(variant === null ? {} : { variant }) })
   if (action === 'run') netfilter.lookAhead()
   const xdp = createXdp({ pinDir: paths.pins, loader: paths.loader, object: paths.object, exec, log, mode: xdpMode })
-  const direct = createDirect({ run: createPassthrough(exec, variant), stateDir: paths.run })
+  const direct = createDirect({ run: createPassthrough(exec, variant), stateDir: paths.run, sign: (tables) => netfilter.sign(tables) })
   return { exec, all: [netfilter, direct, xdp], netfilter, xdp }
 }
 

@@ -6,16 +6,19 @@
 // denied. Everything goes to the tools as single arguments of single calls; no text is put together that a tool would split.
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Plan } from '../compile/plan.ts'
+import type { Family, Plan } from '../compile/plan.ts'
 import { DerpanetError, printable } from '../errors.ts'
 import { builtinChains, emptyDirect } from '../model/direct.ts'
 import type { DirectChain, DirectFamily, DirectPassthrough, DirectRule, DirectSettings } from '../model/direct.ts'
-import type { ApplyReport, Counters, Dataplane, DataplaneStatus } from './dataplane.ts'
+import type { ApplyReport, Counters, Dataplane, DataplaneStatus, Drift } from './dataplane.ts'
+import { keyOf, missingOf, type Home, type Missing } from './direct-look.ts'
 import type { Passthrough } from './passthrough.ts'
 
 export interface DirectOptions {
   /** Runs one tool; rejects with COMMAND_FAILED and what it said. */
   readonly run: Passthrough
+  /** Text that changes when somebody changes rules of these tables; null = nobody can tell. Absent = nothing is looked at. */
+  readonly sign?: (tables: readonly (readonly [Family, string])[]) => Promise<string | null>
   /** A directory of our own that does not outlive the kernel's tables; created when missing. */
   readonly stateDir: string
 }
@@ -30,6 +33,9 @@ interface Step {
 }
 
 const fileName = 'direct.json'
+/** Where nobody can tell whether something changed. */
+const lookEveryMs = 30_000
+const nothingDrifted: Drift = { lines: [], by: null }
 const layout = 1
 
 export function createDirect(options: DirectOptions): Dataplane {
@@ -40,6 +46,10 @@ class Direct implements Dataplane {
   readonly name = 'direct'
   private present: DirectSettings | null = null
   private problem: string | null = null
+  /** What others took away, until it is put back. */
+  private missing: Missing | null = null
+  /** When everything was there last. */
+  private seen: { readonly sign: string | null; readonly atMs: number } | null = null
 
   constructor(private readonly options: DirectOptions) {}
 
@@ -47,14 +57,48 @@ class Direct implements Dataplane {
     const started = performance.now()
     const before = await this.known()
     const wanted = plan.direct ?? emptyDirect
-    if (before === wanted) return { summary: 'nothing to do', elapsedMs: performance.now() - started }
+    if (before === wanted && this.missing === null) return { summary: 'nothing to do', elapsedMs: performance.now() - started }
     try {
-      const count = await this.change(before, wanted)
+      const count = await this.change(await this.whatIsLeft(before), wanted)
+      this.missing = null
       this.problem = null
       return { summary: `${count} calls`, elapsedMs: performance.now() - started }
     } catch (error) {
       this.problem = (error as Error).message
       throw error
+    }
+  }
+
+  async drift(): Promise<Drift> {
+    const { present, options: { sign } } = this
+    if (present === null || sign === undefined || present.chains.length + present.rules.length + present.passthroughs.length === 0) return nothingDrifted
+    const now = await sign(tablesOf(present))
+    const isSame = now === null ? this.seen !== null && performance.now() - this.seen.atMs < lookEveryMs : now === this.seen?.sign
+    if (isSame) return nothingDrifted
+    const missing = await missingOf(present, homeOfRule, this.options.run)
+    if (missing.lines.length === 0) {
+      this.seen = { sign: now, atMs: performance.now() }
+      return nothingDrifted
+    }
+    this.missing = missing
+    return { lines: missing.lines, by: null }
+  }
+
+  /** Takes away what is left of chains that others damaged, so that they can be written anew. */
+  private async whatIsLeft(before: DirectSettings): Promise<DirectSettings> {
+    const { missing } = this
+    if (missing === null) return before
+    const damaged = new Set(missing.homes.map(keyOf))
+    const gone = new Set(missing.chains.map(keyOf))
+    const lost = new Set(missing.passthroughs.map((one) => JSON.stringify(one)))
+    for (const { ipv, table, chain, hook } of missing.homes) {
+      const leftovers = hook === null ? [['-F', chain]] : [['-D', hook, '-j', chain], ['-F', chain], ['-X', chain]]
+      for (const words of leftovers) await this.take({ ipv, args: ['-t', table, ...words], undo: null, removes: true })
+    }
+    return {
+      chains: before.chains.filter((chain) => !gone.has(keyOf(chain))),
+      rules: before.rules.filter((rule) => !damaged.has(keyOf(homeOfRule(rule)))),
+      passthroughs: before.passthroughs.filter((one) => !lost.has(JSON.stringify(one))),
     }
   }
 
@@ -101,7 +145,7 @@ class Direct implements Dataplane {
     try {
       await this.options.run(ipv, isHook(args) ? await this.behindOurs(ipv, args) : args)
     } catch (error) {
-      if (removes === true && /matching rule exist|No chain|does not exist|doesn't exist|Bad rule|not found/i.test((error as Error).message)) return
+      if (removes === true && /matching rule exist|No chain|does not exist|doesn't exist|Bad rule|not found|no such file|couldn't load target/i.test((error as Error).message)) return
       throw error
     }
   }
@@ -184,6 +228,21 @@ function hookOf({ ipv, table, chain }: DirectChain): string | null {
 function homeOf(rule: DirectChain): string {
   const hook = hookOf(rule)
   return hook === null ? rule.chain : `${hook}_direct`
+}
+
+function homeOfRule(rule: DirectRule): Home {
+  return { ipv: rule.ipv, table: rule.table, chain: homeOf(rule), hook: hookOf(rule) }
+}
+
+/** Those that can be looked at. */
+function tablesOf({ chains, rules, passthroughs }: DirectSettings): readonly (readonly [Family, string])[] {
+  const named = [...chains, ...rules, ...passthroughs.map(({ ipv, args }) => ({ ipv, table: tableOf(args) }))]
+  return [...new Set(named.flatMap(({ ipv, table }) => (ipv === 'eb' ? [] : [`${ipv} ${table}`])))].map((text) => text.split(' ') as [Family, string])
+}
+
+function tableOf(args: readonly string[]): string {
+  const at = args.findIndex((word) => word === '-t' || word === '--table')
+  return at < 0 ? 'filter' : args[at + 1] ?? 'filter'
 }
 
 /** The kernel's chains that rules are for, each once. */

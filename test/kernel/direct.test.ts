@@ -80,6 +80,52 @@ for (const variant of variants) {
       t.notMatch(await one.tables(), /_direct|f2b/)
     })
 
+    t.test('what others flush is missed, and put back in its order', async (t) => {
+      let looks = 0
+      direct = createDirect({
+        run: (ipv, args) => {
+          looks++
+          return run(ipv, args)
+        },
+        stateDir, sign: variant === 'nft' ? (tables) => one.dataplane.sign(tables) : () => one.iptables('-S'),
+      })
+      const settings = {
+        chains: families.map((ipv) => ({ ipv, table: 'filter', chain: 'f2b-sshd' })),
+        rules: families.flatMap((ipv) => [
+          rule(ipv, 'INPUT', 0, '-p tcp --dport 22 -j f2b-sshd'), rule(ipv, 'f2b-sshd', 0, '-j DROP'), rule(ipv, 'INPUT', -5, '-p tcp --dport 443 -j ACCEPT'),
+        ]),
+        passthroughs: families.map((ipv) => ({ ipv, args: ['-I', 'INPUT', '1', '-p', 'tcp', '--dport', '80', '-j', 'DROP'] })),
+      }
+      await put(settings)
+      const whole = await one.iptables('-S')
+      t.same(await direct.drift!(), { lines: [], by: null })
+      looks = 0
+      t.same(await direct.drift!(), { lines: [], by: null })
+      t.equal(looks, 0, 'nothing is read again while nobody changes anything')
+      for (const [damage, line] of [
+        [['-F', 'f2b-sshd'], 'direct: 0 of 1 rules left in f2b-sshd of ipv4 filter'],
+        [['-D', 'INPUT_direct', '1'], 'direct: 1 of 2 rules left in INPUT_direct of ipv4 filter'],
+        [['-D', 'INPUT', '-j', 'INPUT_direct'], 'direct: 2 of 2 rules left in INPUT_direct of ipv4 filter, and nobody calls it'],
+        [['-D', 'INPUT', '-p', 'tcp', '--dport', '80', '-j', 'DROP'], 'direct: ipv4 -I INPUT 1 -p tcp --dport 80 -j DROP is gone'],
+      ] as const) {
+        await one.iptables(...damage)
+        t.same((await direct.drift!()).lines, [line])
+        await put(settings)
+        t.same((await direct.drift!()).lines, [], damage.join(' '))
+        t.same([...await probe(22), ...await probe(80)], ['drop', 'drop', 'drop', 'drop'])
+      }
+      await one.iptables('-F')
+      await one.iptables('-X')
+      t.equal((await direct.drift!()).lines.length, 4)
+      await put(settings)
+      await one.dataplane.drift()
+      await put(settings)
+      t.same((await direct.drift!()).lines, [])
+      t.same([...await probe(22), ...await probe(80)], ['drop', 'drop', 'drop', 'drop'])
+      t.same((await one.iptables('-S')).split('\n').filter((line) => !line.includes('DERPA_')).sort(), whole.split('\n').filter((line) => !line.includes('DERPA_')).sort())
+      await direct.purge()
+    })
+
     t.test('bridges: ebtables takes direct rules too', async (t) => {
       if (await run('eb', ['-t', 'filter', '-L']).then(() => false, () => true)) return t.comment('this kernel has no tables for this ebtables')
       await put({ rules: [{ ipv: 'eb', table: 'filter', chain: 'INPUT', priority: 0, args: ['-p', 'ARP', '-j', 'ACCEPT'] }] })

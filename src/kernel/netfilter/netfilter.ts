@@ -75,6 +75,8 @@ export interface NetfilterDataplane extends Dataplane {
   onCommit(listener: () => void): () => void
   /** The plan as it is enforced: what this kernel's sets cannot hold is rules. By what is known so far. */
   asEnforced(plan: Plan): Plan
+  /** Text that changes when somebody changes rules of these tables; null = nobody can tell. */
+  sign(tables: readonly (readonly [Family, string])[]): Promise<string | null>
   /** Begins to look at tools and kernel while the caller does something else; the first apply() uses what was seen. */
   lookAhead(): void
 }
@@ -262,6 +264,14 @@ class Netfilter implements NetfilterDataplane {
       .flatMap((family) => rendered[family].filter(({ jumps }) => jumps.length > 0).map(({ table }) => [family, table] as const))
     const found = asked.map(([family, table]) => [`${family}/${table}`, tableInfo(family, table)] as const)
     return found.some(([, text]) => text === null) ? new Map() : new Map(found as [string, string][])
+  }
+
+  async sign(tables: readonly (readonly [Family, string])[]): Promise<string | null> {
+    const { tools } = await this.open()
+    if (tools.variant === 'nft') return String(await this.generation(tools))
+    const { tableInfo } = this.options
+    const infos = tableInfo === undefined ? [null] : tables.map(([family, table]) => tableInfo(family, table))
+    return infos.includes(null) ? null : infos.join(' ')
   }
 
   onCommit(listener: () => void): () => void {
