@@ -50,6 +50,7 @@ export class WayBack {
   private waiting: { readonly pending: PendingChange; readonly callOff: () => void } | null = null
   private refusedNow: Refused | null = null
   private saidHistory = false
+  private lastCaller: { readonly name: string; readonly pid: number; readonly unit: string | null } | null = null
 
   /** `due` is called when the time of the change that waits is over. */
   constructor(edges: WayBackEdges, clock: Clock, log: Log, due: () => void) {
@@ -222,7 +223,7 @@ export class WayBack {
   // --- history
 
   note(number: number, by: Caller, what: string, text: string): void {
-    const unit = by.pid === undefined ? null : this.edges.unitOf(by.pid)
+    const unit = this.unitOf(by)
     const entry: HistoryEntry = { number, at: this.clock.wallTime().toISOString(), by, ...(unit === null ? {} : { unit }), what, text }
     try {
       this.edges.history.append(entry)
@@ -231,6 +232,13 @@ export class WayBack {
       if (!this.saidHistory) this.log.error({ error: (error as Error).message }, 'history cannot be written')
       this.saidHistory = true
     }
+  }
+
+  /** A name on the bus is given out once, so whoever calls often is looked up once. */
+  private unitOf({ name, pid }: Caller): string | null {
+    if (pid === undefined) return null
+    if (name !== this.lastCaller?.name || pid !== this.lastCaller.pid) this.lastCaller = { name, pid, unit: this.edges.unitOf(pid) }
+    return this.lastCaller.unit
   }
 
   history(count: number): readonly HistoryEntry[] {

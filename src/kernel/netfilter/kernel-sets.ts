@@ -75,6 +75,9 @@ export class KernelSets {
     const counts = new Map<string, Count>()
     for (const message of answer!.messages) {
       for (const [, element] of eachAttribute(readAttributes(message).get(attributes.elements) ?? new Uint8Array())) {
+        // of a thousand ports one is asked for: the others are not worth taking apart
+        const port = firstPort(element)
+        if (port !== null && owner(port) === undefined) continue
         const data = readAttributes(element)
         const text = readElement(data)
         if (owner(text) === undefined) continue
@@ -157,6 +160,12 @@ function refusal(action: string, { entries }: SetRequest, { error, messages }: N
   const copy = messages.at(-1)
   const line = copy === undefined ? 0 : readNumber(readAttributes(copy).get(attributes.line))
   return new SetRefusal(action, error, entries?.[line - 1] ?? null)
+}
+
+/** The port of an element that begins with one, as bitmaps of ports do. */
+function firstPort(element: Uint8Array): string | null {
+  const isPort = element.length >= 6 && element[0] === 6 && ((element[2]! | (element[3]! << 8)) & 0x3fff) === dataAttributes.port
+  return isPort ? String(element[4]! * 256 + element[5]!) : null
 }
 
 /** `80`, `192.0.2.0/24` or `2001:db8::1,tcp:80`, as the elements of our counting sets are written. */
