@@ -133,7 +133,6 @@ function policySettings(context: Context, permanent: boolean): Record<string, un
   }
   if (permanent) {
     parts['target'] = random.pick(['CONTINUE', 'CONTINUE', 'ACCEPT', 'REJECT', 'DROP'])
-    if (random.chance(0.7)) parts['priority'] = random.pick([-2, -1, 1, 2, -1, 1, -100, 100, random.chance(0.3) ? 0 : 5])
   }
   if (random.chance(0.4)) parts['services'] = random.some([...shippedServices, ...Object.keys(services)], 3)
   if (random.chance(0.4)) parts['ports'] = Array.from({ length: random.between(1, 3) }, () => port(context))
@@ -142,7 +141,7 @@ function policySettings(context: Context, permanent: boolean): Record<string, un
   if (random.chance(0.3)) parts['icmp_blocks'] = random.some(icmptypes, 2)
   if (random.chance(0.3)) parts['masquerade'] = random.chance(0.8)
   // towards zones that may get an interface firewalld refuses the interface, keeps it, and fails in every call from then on: a written deviation
-  const toZones = !['HOST', 'ANY'].includes(String((parts['egress_zones'] as string[] | undefined)?.[0]))
+  const toZones = !permanent || !['HOST', 'ANY'].includes(String((parts['egress_zones'] as string[] | undefined)?.[0]))
   if (random.chance(0.3) && !toZones) parts['forward_ports'] = [forwardPort(context)]
   // what firewalld cannot build for a policy from HOST leaves it open after a reload: a written deviation, and nothing left to compare
   const canBuild = (rule: string): boolean => !(toZones && /forward-port|mark set/.test(rule)) && (!/mark set|source (NOT )?(mac|ipset="cards")/.test(rule) || (Array.isArray(parts['ingress_zones']) && !parts['ingress_zones'].includes('HOST')))
@@ -251,7 +250,9 @@ export function randomSequence(random: Random, { macSets }: SequenceOptions): Se
 
   const permanent: Call[] = own.map((name) => ['config.addZone2', name, random.chance(0.5) ? {} : { target: random.pick(['default', 'ACCEPT', 'DROP', '%%REJECT%%']), forward: random.chance(0.5) }])
   if (random.chance(0.6)) for (let left = random.between(1, 6); left > 0; left--) permanent.push(random.pick([addPermanent, addPermanent, addPermanent, target, forward, wrong])(context))
-  for (const name of policies) permanent.push(['config.addPolicy', name, policySettings(context, true)])
+  // no two alike: whose turn it is then depends in firewalld on which came into force first, a written deviation
+  const priorities = random.shuffle([-100, -3, -2, 1, 2, 3, 100, random.chance(0.3) ? 0 : 5])
+  policies.forEach((name, index) => permanent.push(['config.addPolicy', name, { ...policySettings(context, true), ...(index === 0 && random.chance(0.3) ? {} : { priority: priorities[index] }) }]))
 
   // for policies of firewalld 1.3.3 only what is bound to the default zone by name is in it: a written deviation
   const bound: Call[] = policies.length > 0 ? [['zone.addInterface', 'public', 'tun8']] : []
