@@ -15,7 +15,7 @@ import { createRandom, seedOfRun } from '../support/random.ts'
 const full = process.env['DERPANET_TEST_FULL'] === '1'
 const skip = whyNoPrivateHost() ?? false
 /** The sample is always the same: what new sequences find is the business of a full run, and not of whoever changes something else. */
-const knownSeed = 14
+const knownSeed = 21
 
 t.test('every deviation has a reason and a source, and a name of its own', (t) => {
   for (const { name, reason, source, line, respell } of deviations) {
