@@ -76,7 +76,7 @@ async function request(bus: Transport, at: string, member: string, args: readonl
   const signature = signatures.get(`${iface}.${name}`)
   if (signature === undefined) throw new Error(`no such member: ${iface}.${name}`)
   return await bus.call({
-    destination: prefix, path: at, interface: iface, member: name, signature, body: bodyOf(signature, args), timeoutMs: 60_000, noAutoStart: true,
+    destination: prefix, path: at, interface: iface, member: name, signature, body: bodyOf(signature, args), timeoutMs: 240_000, noAutoStart: true,
   })
 }
 
