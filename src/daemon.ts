@@ -81,8 +81,8 @@ interface Candidate {
 
 const firstRetryDelayMs = 5000
 const nothingKept = { sets: [] }
-/** A failure that took longer is no hiccup: what can be enforced comes first then. */
-const hiccupMs = 5000
+/** A failure that took longer came from a tool that hung until its limit: what can be enforced comes first then. */
+const hiccupMs = 25_000
 const expiryRetryMs = 1000
 const retryLimitMs = 300_000
 
