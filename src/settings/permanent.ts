@@ -49,7 +49,8 @@ export function reducePermanent(settings: Settings, change: PermanentChange | Di
     case 'object-key-remove': return edit(settings, change, removeFromDict)
     case 'object-remove': {
       requireOwn(settings, change)
-      return { effects: [{ kind: 'remove', ...which(change) }], events: [{ kind: 'object-removed', ...which(change) }] }
+      const { effects, events } = withoutUses(settings, change)
+      return { effects: [...effects, { kind: 'remove', ...which(change) }], events: [...events, { kind: 'object-removed', ...which(change) }] }
     }
     case 'object-rename': return rename(settings, change)
     case 'object-defaults': {
@@ -140,6 +141,19 @@ function requireOwn(settings: Settings, of: Which): void {
   const entry = entryOf(settings, of)
   if (entry.layer !== 'admin' || entry.overrides === true) {
     throw new DerpanetError(builtinCodes[of.object], `'${printable(of.name)}' is built-in ${of.object}`)
+  }
+}
+
+const usedAs = { service: 'services', icmptype: 'icmpBlocks' } as const
+
+/** Services and ICMP types that go are taken out of the zones that name them, as in firewalld: the next reload would fail over the name. */
+function withoutUses({ zones }: Settings, { object, name: gone }: Which): PermanentReduced {
+  if (object !== 'service' && object !== 'icmptype') return { effects: [], events: [] }
+  const key = usedAs[object]
+  const users = [...zones].filter(([, { value }]) => value[key].includes(gone))
+  return {
+    effects: users.map(([name, { value }]): PermanentEffect => ({ kind: 'write', object: 'zone', name, value: { ...value, [key]: value[key].filter((item) => item !== gone) } })),
+    events: users.map(([name]) => ({ kind: 'object-updated', object: 'zone', name })),
   }
 }
 

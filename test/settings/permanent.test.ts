@@ -1,0 +1,35 @@
+// What a client's change of the permanent configuration does to other objects.
+import t from 'tap'
+import { reducePermanent } from '../../src/settings/permanent.ts'
+import type { Settings } from '../../src/model/settings.ts'
+import { runtimeOf } from '../support/configuration.ts'
+
+const base = runtimeOf({
+  zones: { public: { services: ['one', 'two'] }, home: { services: ['one'] }, work: { services: ['two'] } }, services: { one: {}, two: {} },
+}).settings
+const own = <K extends 'services' | 'zones'>(settings: Settings, folder: K): Settings =>
+  ({ ...settings, [folder]: new Map([...settings[folder]].map(([name, entry]) => [name, { ...entry, layer: 'admin' as const }])) })
+const settings = own(own(base, 'services'), 'zones')
+
+t.test('a service that goes is taken out of the zones that name it, and they are told first', (t) => {
+  const { effects, events } = reducePermanent(settings, { kind: 'object-remove', object: 'service', name: 'one' })
+  t.match(effects, [
+    { kind: 'write', object: 'zone', name: 'public', value: { services: ['two'] } },
+    { kind: 'write', object: 'zone', name: 'home', value: { services: [] } },
+    { kind: 'remove', object: 'service', name: 'one' },
+  ])
+  t.equal(effects.length, 3)
+  t.strictSame(events, [
+    { kind: 'object-updated', object: 'zone', name: 'public' }, { kind: 'object-updated', object: 'zone', name: 'home' },
+    { kind: 'object-removed', object: 'service', name: 'one' },
+  ])
+  t.end()
+})
+
+t.test('so is an ICMP type, and nothing else goes with a zone', (t) => {
+  const blocked = { ...settings, zones: new Map([...settings.zones].map(([name, entry]) => [name, { ...entry, value: { ...entry.value, icmpBlocks: ['echo-request'] } }])),
+    icmptypes: new Map([...settings.icmptypes].map(([name, entry]) => [name, { ...entry, layer: 'admin' as const }])) }
+  t.equal(reducePermanent(blocked, { kind: 'object-remove', object: 'icmptype', name: 'echo-request' }).effects.length, settings.zones.size + 1)
+  t.equal(reducePermanent(settings, { kind: 'object-remove', object: 'zone', name: 'work' }).effects.length, 1)
+  t.end()
+})
