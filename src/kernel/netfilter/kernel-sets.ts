@@ -5,6 +5,7 @@ import { printable } from '../../errors.ts'
 import { addressBits, formatPrefix } from '../../model/addr.ts'
 import { protocolNumbers } from '../../model/port.ts'
 import type { PlanSet } from '../../compile/plan.ts'
+import { setShape } from '../../compile/netfilter/ipset.ts'
 import { attributes, createRequest, dataAttributes, destroyRequest, elementRequests, fillRequests, flushRequest, listRequest, setCommands, typeRequest } from '../../compile/netfilter/set-message.ts'
 import type { SetRequest } from '../../compile/netfilter/set-message.ts'
 import { netlinkFlags, eachAttribute, readAttributes, readBigNumber, readNumber, readText } from './nfnetlink.ts'
@@ -138,7 +139,7 @@ export class KernelSets {
     const key = `${request.body}`
     const known = this.revisions.get(key)
     if (known !== undefined) return known
-    const { messages } = await this.one(request, `type of ${set.role}`)
+    const { messages } = await this.one(request, `${set.role} (${typeText(setShape(set).type)})`)
     const revision = readNumber(readAttributes(messages[0] ?? new Uint8Array()).get(attributes.revision))
     this.revisions.set(key, revision)
     return revision
@@ -160,6 +161,11 @@ function refusal(action: string, { entries }: SetRequest, { error, messages }: N
   const copy = messages.at(-1)
   const line = copy === undefined ? 0 : readNumber(readAttributes(copy).get(attributes.line))
   return new SetRefusal(action, error, entries?.[line - 1] ?? null)
+}
+
+/** With the option of the kernel's configuration that brings it: `hash:ip,mark, CONFIG_IP_SET_HASH_IPMARK`. */
+function typeText(type: string): string {
+  return `${type}, CONFIG_IP_SET_${type.replace(':', '_').replaceAll(',', '').toUpperCase()}`
 }
 
 /** The port of an element that begins with one, as bitmaps of ports do. */
