@@ -44,6 +44,8 @@ interface Waiting {
   readonly node: Node
   readonly objectClass: ObjectClass
   readonly target: Target
+  /** What its sender was charged when it began to wait. */
+  prepaidMs: number
   /** No longer under way. */
   isOver: boolean
 }
@@ -67,6 +69,9 @@ const turnMs = 4
 /** Of so long at most that part is spent on calls as they come; with more they take turns. */
 const windowMs = 10
 const atOnceMs = 3
+/** Reading arguments takes about a millisecond for so much; who sends more than a little waits for those who do not. */
+const readBytesPerMs = 40_000
+const littleBytes = 64 * 1024
 /** Sending costs the bus, and whoever waits behind it, about a millisecond for so much. */
 const bytesPerMs = 100_000
 
@@ -102,11 +107,12 @@ export class Dispatcher {
     const bytes = message.bodyBytes.length
     if (bytes > maxMessageBytes) return this.fail(message, limitsExceeded('a call above 16 MiB'), objectClass.style)
     if (!this.admit(sender, bytes)) return this.fail(message, limitsExceeded('too many calls of this caller are not answered yet'), objectClass.style)
-    const call: Waiting = { message, bytes, node, objectClass, target, isOver: false }
-    if (this.queue.hasReady || this.queue.isBusy(sender) || !this.hasTimeLeft() || out.waitForRoom(this.schedule)) {
+    const call: Waiting = { message, bytes, node, objectClass, target, prepaidMs: 0, isOver: false }
+    if (bytes > littleBytes || this.queue.hasReady || this.queue.isBusy(sender) || !this.hasTimeLeft() || out.waitForRoom(this.schedule)) {
       // a part of what came in would keep the whole of it
       call.message = { ...message, bodyBytes: Buffer.from(message.bodyBytes) }
-      this.queue.push(sender, call)
+      call.prepaidMs = bytes / readBytesPerMs
+      this.queue.push(sender, call, call.prepaidMs)
       this.schedule()
       return
     }
@@ -191,7 +197,7 @@ export class Dispatcher {
       this.refuse(call, error)
     }
     const elapsedMs = performance.now() - begun
-    this.queue.charge(sender, elapsedMs)
+    this.queue.charge(sender, elapsedMs - call.prepaidMs)
     return elapsedMs
   }
 

@@ -51,10 +51,14 @@ export class FairQueue<Item> {
     return this.fresh.length > 0 || this.old.length > 0
   }
 
-  push(sender: string, item: Item): void {
+  /** `cost` is what it will cost as far as that can be seen; it is charged at once, so that what is dear goes behind what is not. */
+  push(sender: string, item: Item, cost = 0): void {
     const flow = this.flowOf(sender)
     flow.items.push(item)
     this.enter(flow)
+    if (cost === 0) return
+    flow.credit -= cost
+    if (flow.place === 'fresh' && flow.credit <= 0) this.move(flow)
   }
 
   /** The sender's calls stay where they are until `unblock`. */
@@ -87,7 +91,7 @@ export class FairQueue<Item> {
     }
   }
 
-  /** What a call of this sender has cost. */
+  /** What a call of this sender has cost, beyond what was charged with it. */
   charge(sender: string, cost: number): void {
     const flow = this.flowOf(sender)
     flow.credit -= cost

@@ -50,6 +50,13 @@ t.test('who owes stays behind others until it has paid', async (t) => {
   t.strictSame(drain(queue, () => 0.1), ['dear 2', 'b 2'], 'and pays by waiting')
 })
 
+t.test('what is dear by its size goes behind what is not, also when it came first', async (t) => {
+  const queue = new FairQueue<string>({ clock: () => 0 })
+  for (const caller of ['big1', 'big2']) queue.push(caller, `${caller} 0`, 17)
+  queue.push('admin', 'admin 0', 0.01)
+  t.strictSame(drain(queue, () => 0), ['admin 0', 'big1 0', 'big2 0'])
+})
+
 t.test('whoever is being asked about waits, and nobody else', async (t) => {
   const queue = new FairQueue<string>({ clock: () => 0 })
   queue.block('a')

