@@ -102,4 +102,26 @@ for (const face of ['2.5', '1.3'] as const) {
     t.strictSame(told, [])
     t.strictSame(bench.bugs, [])
   })
+
+  t.test(`face ${face}: whatever member a caller called, when it leaves while polkit thinks nothing is changed`, async (t) => {
+    const { service, told } = watched()
+    const waiting: (() => void)[] = []
+    const bus: BusClient = {
+      call: async (request) => {
+        if (request.member !== 'CheckAuthorization') return [new Map([['UnixUserID', new Variant('u', 1000)]])]
+        await new Promise<void>((resolve) => waiting.push(resolve))
+        throw new BusError('org.freedesktop.PolicyKit1.Error.Failed', 'the subject is gone')
+      },
+    }
+    const bench = dispatcherBench(service, face, createAuthority({ bus, log: quiet }))
+    const turns = async (count: number): Promise<void> => { for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve)) }
+    calls.forEach((call, index) => void bench.send(call.bytes, `:1.${index + 100}`))
+    for (let patience = 0; waiting.length < calls.length && patience < 2000; patience++) await turns(1)
+    t.equal(waiting.length, calls.length, 'polkit is asked about each')
+    calls.forEach((_, index) => bench.dispatcher.forget(`:1.${index + 100}`))
+    waiting.forEach((answer) => answer())
+    await turns(200)
+    t.strictSame(told, [], 'nothing is changed')
+    t.strictSame(bench.bugs, [])
+  })
 }
