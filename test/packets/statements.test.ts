@@ -1,6 +1,6 @@
 // What firewalld's users rely on, with real packets: outside — firewall — inside, both families, both variants of iptables.
 // The sentences are in statements/list.ts, their cases in the tables beside it; STATEMENTS.md says which is tested where.
-// TEST_TIMEOUT_SEC=400
+// TEST_TIMEOUT_SEC=400 TEST_TIMEOUT_FULL_SEC=900
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -54,7 +54,7 @@ t.test('every statement has its test, and the map says where', async (t) => {
 
 t.jobs = 2
 for (const variant of variants) {
-  t.test(variant, { skip: whyNoPrivateHost() ?? false, buffered: true, timeout: 290_000 }, async (t: Test) => {
+  t.test(variant, { skip: whyNoPrivateHost() ?? false, buffered: true, timeout: 890_000 }, async (t: Test) => {
     const bench = await createBench('statements', variant, t.testdir())
     t.teardown(() => bench.one.stop())
     for (const [id, { title }] of list.filter(([id]) => id.includes(only))) {

@@ -1,6 +1,6 @@
 // Beside others: the rules of Docker, libvirt, netavark, kube-proxy, fail2ban, ufw and a foreign nftables table stay as they are,
 // byte for byte, through everything that the daemon does; and what they do after us, they get. Fixtures are in test/netns/fixtures.
-// TEST_TIMEOUT_SEC=300 TEST_TIMEOUT_FULL_SEC=600
+// TEST_TIMEOUT_SEC=400 TEST_TIMEOUT_FULL_SEC=900
 import { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { busCall, chooseVariant, daemonCommands, startDaemon, writeConfiguration } from '../support/daemon.ts'
@@ -68,7 +68,7 @@ const otherFiles = {
 const whole = process.env['DERPANET_TEST_FULL'] === '1'
 
 for (const variant of whole ? variants : ['nft'] as const) {
-  t.test(`${variant}: nothing of others changes by a byte`, { skip: why ?? false, timeout: 290_000 }, async (t) => {
+  t.test(`${variant}: nothing of others changes by a byte`, { skip: why ?? false, timeout: 590_000 }, async (t) => {
     const host = await createPrivateHost({ name: `beside-${variant}` })
     t.teardown(() => host.stop())
     await chooseVariant(host, variant)
@@ -106,7 +106,7 @@ for (const variant of whole ? variants : ['nft'] as const) {
     t.notMatch(`${await host.firewall.ok(['iptables-save'])}${await host.firewall.ok(['ip6tables-save'])}${await host.firewall.ok(['ipset', 'list', '-n'])}`, /DERPA_|derpa-/, 'and nothing of ours is left')
   })
 
-  t.test(`${variant}: Docker started after us, and after our reload, keeps its published ports`, { skip: why ?? false, timeout: 200_000 }, async (t) => {
+  t.test(`${variant}: Docker started after us, and after our reload, keeps its published ports`, { skip: why ?? false, timeout: 400_000 }, async (t) => {
     const host = await createPrivateHost({ name: `docker-${variant}` })
     t.teardown(() => host.stop())
     await chooseVariant(host, variant)
@@ -160,7 +160,7 @@ for (const variant of whole ? variants : ['nft'] as const) {
     await see(t, host, 'and we after it', { ...published, ...hidden })
   })
 
-  t.test(`${variant}: fail2ban's actions ban and unban`, { skip: why ?? false, timeout: 200_000 }, async (t) => {
+  t.test(`${variant}: fail2ban's actions ban and unban`, { skip: why ?? false, timeout: 400_000 }, async (t) => {
     const host = await createPrivateHost({ name: `fail2ban-${variant}` })
     t.teardown(() => host.stop())
     await chooseVariant(host, variant)

@@ -1,6 +1,6 @@
 // What firewalld's users rely on of reloads, restarts and stops, with the daemon that is built, Debian's firewall-cmd and real
 // packets. The sentences are in test/packets/statements/list.ts.
-// TEST_TIMEOUT_SEC=300 TEST_TIMEOUT_FULL_SEC=600
+// TEST_TIMEOUT_SEC=400 TEST_TIMEOUT_FULL_SEC=900
 import { mkdir, writeFile } from 'node:fs/promises'
 import t, { type Test } from 'tap'
 import { busCall, chooseVariant, startDaemon, writeConfiguration, type HostDaemon } from '../support/daemon.ts'
@@ -71,7 +71,7 @@ async function withMain(lab: Lab, text: string): Promise<void> {
 }
 
 async function createLab(variant: 'nft' | 'legacy'): Promise<Lab> {
-  const host = await createPrivateHost({ name: `statements-${variant}`, boundSec: 400 })
+  const host = await createPrivateHost({ name: `statements-${variant}`, boundSec: 600 })
   await chooseVariant(host, variant)
   for (const place of [host.firewall, host.inside, host.outside]) await (await place.agent()).serve(['tcp:22-23', 'tcp:53', 'tcp:80-81', 'tcp:443', 'udp:53-54', 'udp:443'])
   await writeConfiguration(host, { 'zones/public.yaml': publicZone, 'derpanet.yaml': 'default-zone: public\n', 'ipsets/bad.yaml': 'type: hash:ip\nentries: [203.0.113.1]\n' })
@@ -81,7 +81,7 @@ async function createLab(variant: 'nft' | 'legacy'): Promise<Lab> {
 const whole = process.env['DERPANET_TEST_FULL'] === '1'
 
 for (const variant of whole ? variants : ['nft'] as const) {
-  t.test(variant, { skip: whyNoPrivateHost() ?? false, timeout: 290_000 }, async (t) => {
+  t.test(variant, { skip: whyNoPrivateHost() ?? false, timeout: 590_000 }, async (t) => {
     const lab = await createLab(variant)
     const { host } = lab
     t.teardown(() => host.stop())
