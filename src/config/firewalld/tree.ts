@@ -147,7 +147,14 @@ function references(settings: Settings, unreadable: ReadonlySet<string>): readon
   const { defaultZone } = main.value
   const part = zones.has(defaultZone) ? undefined : [...zones.keys()].find((name) => name.startsWith(`${defaultZone}/`))
   const checked = part === undefined ? settings : { ...settings, main: { ...main, value: { ...main.value, defaultZone: part } } }
-  return checkReferences(checked, unreadable).map((diagnostic) => (diagnostic.code === 'INVALID_HELPER' ? { ...diagnostic, severity: 'warning' as const } : diagnostic))
+  return checkReferences(checked, unreadable).map((diagnostic): Diagnostic => {
+    switch (diagnostic.code) {
+      case 'INVALID_HELPER': return { ...diagnostic, severity: 'warning' }
+      // what firewalld calls it in files
+      case 'ZONE_CONFLICT': return { ...diagnostic, code: diagnostic.text.startsWith('interface') ? 'INVALID_INTERFACE' : 'INVALID_ADDR' }
+      default: return diagnostic
+    }
+  })
 }
 
 /**

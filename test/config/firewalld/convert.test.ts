@@ -101,6 +101,16 @@ t.test('an import keeps what derpanet.yaml says besides, and never takes over th
   t.throws(() => importFirewalld(there, { main: 'defaultzone: x\n' }), { code: 'COMMAND_FAILED' })
 })
 
+t.test('one source or interface in two zone files has the code that firewalld gives it', async (t) => {
+  const codes = async (item: string): Promise<readonly string[]> => {
+    const zone = `<zone>${item}</zone>`
+    const store = createFirewalldStore({ system: place({ 'zones/a.xml': zone, 'zones/b.xml': zone, 'firewalld.conf': '' }), defaults: join(work, 'none'), shipped, own: null }, '2.5')
+    return (await store.load()).diagnostics.filter(({ severity }) => severity === 'error').map(({ code }) => code)
+  }
+  t.strictSame(await codes('<source address="192.0.2.1"/>'), ['INVALID_ADDR'])
+  t.strictSame(await codes('<interface name="eth0"/>'), ['INVALID_INTERFACE'])
+})
+
 t.test('combined zones become one file each', async (t) => {
   const there = await firewalld({ 'zones/comb/a.xml': '<zone><service name="ssh"/></zone>', 'zones/comb/b.xml': '<zone><service name="http"/></zone>', 'firewalld.conf': 'CleanupOnExit=no\n' })
   const result = importFirewalld(there, { main: null })
