@@ -36,7 +36,7 @@ interface Context {
 type Make = (context: Context) => Call
 
 const zoneOf = ({ random, zones }: Context): string => random.chance(0.1) ? '' : random.pick(zones)
-const timeout = ({ random }: Context): number => random.chance(0.04) ? 1 : random.chance(0.03) ? 600 : 0
+const timeout = ({ random }: Context): number => random.chance(0.04) ? 600 : 0
 const serviceOf = ({ random }: Context): string => random.pick(random.chance(0.5) ? shippedServices : Object.keys(services))
 const rich = ({ random, ipsets }: Context): string => {
   const kind = random.pick(['plain', 'plain', 'plain', 'plain', 'plain', 'forward-port', 'masquerade', 'clamp', 'crowd'])
@@ -263,7 +263,10 @@ export function randomSequence(random: Random, { macSets }: SequenceOptions): Se
   if (random.chance(0.03)) runtime.splice(random.between(0, runtime.length), 0, ['completeReload'])
   if (random.chance(0.05)) runtime.push(['runtimeToPermanent'], ['reload'])
   if (random.chance(0.04)) runtime.splice(random.between(0, runtime.length), 0, ['enablePanicMode'], ...(random.chance(0.5) ? [['disablePanicMode'] as const] : []))
-  if (runtime.some((call) => call.at(-1) === 1 && /^zone\.add/.test(call[0]))) runtime.push(['wait', 1700])
+  // what is over in a second comes last: whatever came behind it would meet it or not, as the machine pleases
+  if (random.chance(0.12)) {
+    runtime.push(...Array.from({ length: random.between(1, 3) }, () => addRuntime({ ...context, undo: [] })).filter((call) => typeof call.at(-1) === 'number').map((call) => [...call.slice(0, -1), 1] as unknown as Call), ['wait', 2500])
+  }
 
   const text = JSON.stringify([...permanent, ...runtime])
   const named = (name: string): boolean => new RegExp(`["=:\\\\]${name}["\\\\]|=${name} `).test(text)
