@@ -4,11 +4,14 @@ import { addresses } from './private-host.ts'
 /** Not the host's gateway, which no list may name. */
 export const admin = addresses.outside.second4
 const mac = addresses.macs.outside
+/** A list of which more than half changed is not taken. */
+const others = ['203.0.113.0/24', '198.18.0.0/15', '10.1.0.0/16', '10.2.0.0/16', '10.3.0.0/16', '10.4.0.0/16']
+const badList = (...entries: readonly string[]): string => `${[...entries, ...others].join('\n')}\n`
 
 /** What the administrator works with, and what every way changes files of. */
 export const openDoor: Readonly<Record<string, string>> = {
   'derpanet.yaml': 'default-zone: public\n', 'zones/public.yaml': 'services: [ssh]\nports: [8080/tcp]\n', 'zones/closed.yaml': 'target: DROP\n',
-  'lists/bad.list': '203.0.113.0/24\n', 'services/ssh.yaml': 'ports: [22/tcp]\n', 'ipsets/office.yaml': 'type: hash:ip\n', 'ipsets/nets.yaml': 'type: hash:net\n',
+  'lists/bad.list': badList(), 'services/ssh.yaml': 'ports: [22/tcp]\n', 'ipsets/office.yaml': 'type: hash:ip\n', 'ipsets/nets.yaml': 'type: hash:net\n',
 }
 
 const zone = (text: string): Readonly<Record<string, string>> => ({ 'zones/public.yaml': text })
@@ -16,7 +19,6 @@ const rich = (...rules: readonly string[]): Readonly<Record<string, string>> => 
 const closed = (text: string): Readonly<Record<string, string>> => ({ 'zones/closed.yaml': text })
 const policy = (text: string): Readonly<Record<string, string>> => ({ 'policies/keep-out.yaml': `egress-zones: [HOST]\n${text}` })
 const direct = (...rules: readonly string[]): Readonly<Record<string, string>> => ({ 'direct.yaml': `rules:\n${rules.map((rule) => `  - ${rule}\n`).join('')}` })
-const badList = (...entries: readonly string[]): string => `${[...entries, '203.0.113.0/24', '198.18.0.0/15'].join('\n')}\n`
 const set = (entry: string): Readonly<Record<string, string>> => ({ 'ipsets/office.yaml': `type: hash:ip\nentries: [${entry}]\n` })
 
 export const lockOuts: Readonly<Record<string, Readonly<Record<string, string>>>> = {

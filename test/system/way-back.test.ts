@@ -39,6 +39,7 @@ async function lockOut(host: PrivateHost, daemon: HostDaemon, files: Readonly<Re
   const begun = performance.now()
   if (applied.status !== 0) throw new Error(`apply: ${applied.stderr}`)
   const closed = !(await sshFrom(host))
+  if (!closed) throw new Error('the door is not closed')
   if (ending === 'hangs') await daemon.running.signal('SIGSTOP')
   if (ending === 'stopped') await daemon.stop()
   if (ending.startsWith('killed')) await daemon.running.stop('SIGKILL')
