@@ -97,7 +97,7 @@ const verdicts: readonly VerdictRow[] = [
       && our.canonical.split(' limit ').length > their.canonical.split(' limit ').length && await agrees(our.canonical, judge),
   },
   {
-    because: 'a limit is looked at wherever it stands', example: 'rule tcp-mss-clamp limit value=pmtu',
+    because: 'a limit is looked at wherever it stands', example: 'rule service name=ssh mark set=1 priority=3 limit value=pmtu',
     holds: (_text, our, their) => our.code === 'INVALID_LIMIT' && their.canonical !== undefined && !their.canonical.includes(` limit value="${our.detail?.split(' ')[0] ?? ''}"`),
   },
   {
@@ -111,7 +111,6 @@ const verdicts: readonly VerdictRow[] = [
   },
   { because: 'TCP has no segment of that size', example: 'rule tcp-mss-clamp value=99999999', holds: weRefuse('INVALID_RULE', /^tcp-mss-clamp value '\d{7,}'/) },
   { because: 'no prefix, cannot be matched', example: 'rule family=ipv4 source address=10.0.0.0/255.0.255.0 accept', holds: weRefuse('INVALID_ADDR', /^[\d.]+\/[\d.]+$/) },
-  { because: 'brackets belong to URLs', example: 'rule family=ipv6 source address=[::1] accept', holds: weRefuse('INVALID_ADDR', /^\[.*\]/) },
   { because: 'no port: a range without an end', example: 'rule port port=80- protocol=tcp accept', holds: weRefuse('INVALID_PORT', /^\d+-$/) },
   {
     because: 'no number that iptables reads: Python takes blanks, signs, underscores and other bases', example: 'rule service name=ssh mark set=1_0',
