@@ -85,26 +85,30 @@ t.test('the build refuses definitions with a mistake', (t) => {
   t.end()
 })
 
-t.test('starting from the snapshot and reloading are quick', async (t) => {
+t.test('starting from the snapshot is much cheaper than reading every file, and reloading no dearer than starting', async (t) => {
+  const timed = async (work: () => Promise<unknown>): Promise<number> => {
+    const started = process.cpuUsage()
+    await work()
+    const { user, system } = process.cpuUsage(started)
+    return (user + system) / 1000
+  }
+  const fromFiles = await timed(() => load(lib))
   const times: number[] = []
   let settings: Settings | null = null
   for (let round = 0; round < 9; round++) {
-    const started = performance.now()
-    settings = (await load(made)).settings
-    times.push(performance.now() - started)
+    times.push(await timed(async () => { settings = (await load(made)).settings }))
   }
   const median = (values: number[]): number => values.sort((a, b) => a - b)[Math.floor(values.length / 2)]!
-  t.comment(`start ${median(times).toFixed(1)} ms`)
-  t.ok(median(times) < 60, 'the goal is 25 ms; the limit leaves room for a loaded machine')
+  t.comment(`processor time: every file ${fromFiles.toFixed(1)} ms, snapshot ${median(times).toFixed(1)} ms`)
+  t.ok(median(times) * 3 < fromFiles, 'a third at the most')
   const reloads: number[] = []
   for (let round = 0; round < 9; round++) {
-    const started = performance.now()
-    const again = (await loadConfiguration({ etc: join(work, 'none'), vendor: null, shipped: made }, settings!)).settings
-    reloads.push(performance.now() - started)
+    let again: Settings | null = null
+    reloads.push(await timed(async () => { again = (await loadConfiguration({ etc: join(work, 'none'), vendor: null, shipped: made }, settings!)).settings }))
     t.equal(again, settings)
   }
   t.comment(`reload ${median(reloads).toFixed(1)} ms`)
-  t.ok(median(reloads) < 25)
+  t.ok(median(reloads) <= median(times) * 1.5, 'what is unchanged is not read again')
 })
 
 t.test('etc/derpanet.yaml is valid and means the defaults', async (t) => {
