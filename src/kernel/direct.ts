@@ -4,7 +4,7 @@
 // A rule for one of the kernel's chains stands in NAME_direct, which is called right behind our own jumps: our verdict on the
 // packet is given in an earlier table (docs/adr/0001), so what a direct rule accepts was let in already, and what it denies is
 // denied. Everything goes to the tools as single arguments of single calls; no text is put together that a tool would split.
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Family, Plan } from '../compile/plan.ts'
 import { DerpanetError, printable } from '../errors.ts'
@@ -13,6 +13,7 @@ import type { DirectChain, DirectFamily, DirectPassthrough, DirectRule, DirectSe
 import type { ApplyReport, Counters, Dataplane, DataplaneStatus, Drift } from './dataplane.ts'
 import { keyOf, missingOf, type Home, type Missing } from './direct-look.ts'
 import type { Passthrough } from './passthrough.ts'
+import { readStateFile, writeStateFile } from './state-file.ts'
 
 export interface DirectOptions {
   /** Runs one tool; rejects with COMMAND_FAILED and what it said. */
@@ -165,21 +166,15 @@ class Direct implements Dataplane {
   }
 
   private async read(): Promise<DirectSettings> {
-    try {
-      const file = JSON.parse(await readFile(join(this.options.stateDir, fileName), 'utf8')) as { layout: number; direct: DirectSettings }
-      if (file.layout !== layout) throw new Error(`direct.json has layout ${file.layout}, not ${layout}`)
-      return file.direct
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return emptyDirect
-      throw error
-    }
+    const text = await readStateFile(join(this.options.stateDir, fileName))
+    if (text === null) return emptyDirect
+    const file = JSON.parse(text) as { layout: number; direct: DirectSettings }
+    if (file.layout !== layout) throw new Error(`direct.json has layout ${file.layout}, not ${layout}`)
+    return file.direct
   }
 
   private async write(direct: DirectSettings): Promise<void> {
-    const path = join(this.options.stateDir, fileName)
-    await mkdir(this.options.stateDir, { recursive: true, mode: 0o700 })
-    await writeFile(`${path}.new`, JSON.stringify({ layout, direct }), { mode: 0o600 })
-    await rename(`${path}.new`, path)
+    await writeStateFile(join(this.options.stateDir, fileName), JSON.stringify({ layout, direct }))
   }
 }
 

@@ -1,9 +1,10 @@
 // What the kernel cannot tell about our own things, kept in one small file: which content a set was loaded with, which
 // rule each counter belongs to, what was counted in chains that are gone, and what of the kernel's chains exists only for us.
 import { closeSync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs'
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { PortRule } from '../../compile/plan.ts'
+import { readStateFile, writeStateFile } from '../state-file.ts'
 import type { Variant } from './tools.ts'
 import type { Count } from './observe.ts'
 
@@ -49,9 +50,9 @@ interface StateFile {
  * as unknown and are loaded anew beside the old ones, which costs time but never opens anything.
  */
 export async function readState(stateDir: string): Promise<{ readonly state: NetfilterState; readonly problem: string | null }> {
-  const text = await readIfThere(join(stateDir, fileName))
+  const text = await readStateFile(join(stateDir, fileName))
   if (text === null) return { state: emptyState(), problem: null }
-  const dirty = new Set((await readIfThere(join(stateDir, dirtyName)) ?? '').split('\n'))
+  const dirty = new Set((await readStateFile(join(stateDir, dirtyName)) ?? '').split('\n'))
   try {
     const file = JSON.parse(text) as StateFile
     if (file.layout !== layout) return { state: emptyState(), problem: `layout ${file.layout}, not ${layout}` }
@@ -90,35 +91,14 @@ export function formatBootState(state: Pick<NetfilterState, 'sets' | 'chains'>):
   return JSON.stringify(known).slice(0, -1).replace(/[^ -~]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-/** Replaces the file as a whole. Not synced: after a crash of the machine the kernel holds nothing of ours either. */
+/** Replaces the file as a whole. */
 export async function writeState(stateDir: string, state: NetfilterState): Promise<void> {
-  const file = stateFileOf(state)
-  const path = join(stateDir, fileName)
-  try {
-    await writeFile(`${path}.new`, JSON.stringify(file), { mode: 0o600 })
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
-      await rm(`${path}.new`, { force: true })
-      throw error
-    }
-    await mkdir(stateDir, { recursive: true, mode: 0o700 })
-    await writeFile(`${path}.new`, JSON.stringify(file), { mode: 0o600 })
-  }
-  await rename(`${path}.new`, path)
+  await writeStateFile(join(stateDir, fileName), JSON.stringify(stateFileOf(state)))
 }
 
 export async function removeState(stateDir: string): Promise<void> {
   await rm(join(stateDir, fileName), { force: true })
   await rm(join(stateDir, dirtyName), { force: true })
-}
-
-async function readIfThere(path: string): Promise<string | null> {
-  try {
-    return await readFile(path, 'utf8')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
-    throw error
-  }
 }
 
 /**
