@@ -87,6 +87,7 @@ is 'filtering goes on: closed' timeout "$(probe tcp 192.0.2.3 80)"
 is 'filtering goes on: open' open "$(probe tcp 192.0.2.2 81)"
 until_true 15 running && good 'systemd started it again' || bad 'it is not back'
 is 'restarts' 1 "$(property derpanetd NRestarts)"
+[ "$(property derpanetd NRestarts)" = 1 ] || figure "$(since -u derpanetd | tail -40 | cut -c1-400)"
 is 'the runtime port is back' yes "$(firewall-cmd --query-port=81/tcp)"
 like 'rules were adopted' 'nothing to do' "$(since)"
 is 'the XDP program too' "$program" "$(ip -d link show dev ext0 | grep -o 'prog/xdp id [0-9]*')"
@@ -173,7 +174,7 @@ mkdir -p /run/systemd/system/derpanet-early.service.d
 printf '[Service]\nCPUSchedulingPolicy=fifo\nCPUSchedulingPriority=30\n' >/run/systemd/system/derpanet-early.service.d/test.conf; systemctl daemon-reload
 restored() { # smallest of five, in ms
     local round; for round in 1 2 3 4 5; do
-        systemctl stop derpanet-early; forget; mark; systemctl start derpanet-early
+        systemctl stop derpanet-early; systemctl reset-failed derpanet-early 2>/dev/null; forget; mark; systemctl start derpanet-early
         since -u derpanet-early | grep -o '"elapsedMs":[0-9.]*' | cut -d: -f2
     done | tee -a /run/restored.txt | sort -n | head -1
 }
@@ -185,8 +186,8 @@ python3 -c 'print("\n".join("%d.%d.%d.%d" % (11 + (i >> 16), i >> 8 & 255, i & 2
 echo 'block: [big]' >>/etc/derpanet/derpanet.yaml
 systemctl start derpanetd; written derpa-big; big=$(restored)
 figure "restore: $(xargs </run/restored.txt) ms"
-if awk "BEGIN { exit !($small <= 100) }"; then good "1,000 rules are restored in $small ms"; else bad "1,000 rules are restored in $small ms"; fi
-if awk "BEGIN { exit !($big - $small <= 1000) }"; then good "with a list of 100,000 in $big ms"; else bad "with a list of 100,000 in $big ms"; fi
+if [ -n "$small" ] && awk "BEGIN { exit !(${small:-1e9} <= 100) }"; then good "1,000 rules are restored in $small ms"; else bad "1,000 rules are restored in $small ms"; fi
+if [ -n "$big" ] && awk "BEGIN { exit !(${big:-1e9} - ${small:-0} <= 1000) }"; then good "with a list of 100,000 in $big ms"; else bad "with a list of 100,000 in $big ms"; fi
 rm /etc/derpanet/lists/big.list; no_override; packets_configuration
 
 part 'each capability dropped in turn'
