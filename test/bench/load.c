@@ -143,9 +143,14 @@ static void begin(int kind, const struct sockaddr_in *to)
 
 static void finish(int fd) { sockets[fd].kind = NONE; close(fd); }
 
-/* How often its SYN was sent again. */
-static long sent_again(int fd)
+/*
+ * How often its SYN was sent again because none came back: not before one second. Within milliseconds the kernel sends it again
+ * by itself when the other side still knows an earlier connection of the same ports and answers for that one (tcp_input.c,
+ * SYN_SENT); nothing was lost then.
+ */
+static long sent_again(int fd, int64_t now)
 {
+	if (now - sockets[fd].since_us < DELAYED_MS * 1000) return 0;
 	struct tcp_info info = { 0 };
 	socklen_t length = sizeof info;
 	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) ? 0 : info.tcpi_total_retrans;
@@ -161,7 +166,7 @@ static void event_on(int fd, uint32_t events)
 	int64_t now = now_us();
 	switch (sockets[fd].kind) {
 	case NEW:
-		again_new += sent_again(fd);
+		again_new += sent_again(fd, now);
 		getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &length);
 		if (failure) refused++;
 		else {
@@ -173,7 +178,7 @@ static void event_on(int fd, uint32_t events)
 		finish(fd);
 		break;
 	case DENIED:
-		again_denied += sent_again(fd);
+		again_denied += sent_again(fd, now);
 		getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &length);
 		if (!failure) denied_passed++;
 		finish(fd);
@@ -235,7 +240,7 @@ static int client(char **args)
 			sweep = now;
 			for (int fd = 3; fd < MAX_FD; fd++) {
 				if ((sockets[fd].kind != NEW && sockets[fd].kind != DENIED) || now - sockets[fd].since_us < GIVE_UP_MS * 1000) continue;
-				*(sockets[fd].kind == NEW ? &again_new : &again_denied) += sent_again(fd);
+				*(sockets[fd].kind == NEW ? &again_new : &again_denied) += sent_again(fd, now);
 				if (sockets[fd].kind == NEW) given_up++;
 				finish(fd);
 			}
