@@ -113,7 +113,7 @@ t.test('the XDP program comes back, and two that fight do not loop for ever', { 
   await t.test('a program that removes our jump every 100 ms', async (t) => {
     const before = linesAbout(daemon).length
     const fighter = host.firewall.start(['bash', '-c', 'while :; do iptables-nft -t mangle -F INPUT; sleep 0.1; done'])
-    await eventually('status names it', 30_000, async () => (await daemon.ctl('status')).stdout.includes('keeps changing what is ours'))
+    await eventually('status names it', 60_000, async () => (await daemon.ctl('status')).stdout.includes('keeps changing what is ours'))
     await new Promise((resolve) => setTimeout(resolve, 6000))
     const made = linesAbout(daemon).length - before
     await fighter.stop('SIGKILL')
