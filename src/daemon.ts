@@ -462,13 +462,8 @@ export class Daemon implements FirewallService {
     const samePermanent = newest !== null && digestSettings(settings) === newest.settings
     const sameRuntime = isSameRuntime(before.runtime, runtime)
     this.timers.clear()
-    this.permanentSettings = settings
     this.appliedSettings = settings
-    this.source = 'files'
-    this.phase = 'RUNNING'
-    this.problem = null
-    this.pending = { changed: false, problem: null }
-    this.unconfirmedFiles = null
+    this.filesAreInForce(settings)
     this.inForce = { runtime, generation: samePermanent && sameRuntime ? before.generation : generations.nextNumber() }
     this.beginJournal()
     this.wayBack.note(this.inForce.generation, caller, 'reload', samePermanent ? 'the same files' : 'changed files')
@@ -482,9 +477,13 @@ export class Daemon implements FirewallService {
       this.noteMistakes(mistakes, 'reload refused: the configuration is broken and the old one stays in force')
       // a file that cannot be read is nothing yet; one that can, and cannot be enforced, is what is configured now
       if (loaded.settings !== null) this.phase = 'FAILED'
-      throw mistakes.first
     }
-    if (loaded.settings === null) throw new Error('no settings and no diagnostic')
+    return this.goodOf(loaded, mistakes)
+  }
+
+  /** Throws the first mistake. */
+  private goodOf(loaded: Loaded, mistakes = this.judge(loaded)): Settings {
+    if (mistakes !== null || loaded.settings === null) throw mistakes?.first ?? new Error('no settings and no diagnostic')
     return loaded.settings
   }
 
@@ -567,19 +566,22 @@ export class Daemon implements FirewallService {
     const isOther = applied !== this.appliedSettings
     this.appliedSettings = applied
     this.inForce = { runtime, generation }
-    if (fromFiles) {
-      this.permanentSettings = applied
-      this.source = 'files'
-      this.phase = 'RUNNING'
-      this.unconfirmedFiles = null
-      this.problem = null
-      this.pending = { changed: false, problem: null }
-    } else if (isOther) {
+    if (fromFiles) this.filesAreInForce(applied)
+    else if (isOther) {
       // Gone back: the files say something else, and are not to be taken by themselves.
       this.pending = { changed: true, problem: null }
     }
     this.beginJournal()
     this.tellReady()
+  }
+
+  private filesAreInForce(settings: Settings): void {
+    this.permanentSettings = settings
+    this.source = 'files'
+    this.phase = 'RUNNING'
+    this.unconfirmedFiles = null
+    this.problem = null
+    this.pending = { changed: false, problem: null }
   }
 
   // --- the permanent world
@@ -596,11 +598,7 @@ export class Daemon implements FirewallService {
       requireSettled: () => this.wayBack.requireSettled(),
       requireRunning: () => void this.requireRunning(),
       requireUsable: () => void this.requireUsable(),
-      requireGood: (loaded) => {
-        const mistakes = this.judge(loaded)
-        if (mistakes !== null || loaded.settings === null) throw mistakes?.first ?? new Error('no settings and no diagnostic')
-        return loaded.settings
-      },
+      requireGood: (loaded) => this.goodOf(loaded),
       seen: (settings) => {
         this.pending = { changed: digestSettings(settings) !== digestSettings(this.appliedSettings), problem: null }
       },
@@ -613,9 +611,7 @@ export class Daemon implements FirewallService {
   }
 
   async checkPermanent(): Promise<void> {
-    const loaded = await this.options.files.load(this.permanentSettings)
-    const mistakes = this.judge(loaded)
-    if (mistakes !== null) throw mistakes.first
+    this.goodOf(await this.options.files.load(this.permanentSettings))
   }
 
   runtimeToPermanent(options: RuntimeToPermanentOptions, caller: Caller): Promise<void> {

@@ -52,9 +52,7 @@ function build(firewall: Firewall, kept?: ReadonlySet<string>): Plan {
   addHook('forward', forwardChain(firewall, context))
   const host = compileHostOutput(firewall, context)
   addHook('output', outputChain(firewall, context, host?.rules ?? []))
-  if (host !== null) {
-    chains.push(...host.chains)
-  }
+  chains.push(...host?.chains ?? [])
   for (const zone of activeZones(firewall)) {
     chains.push(compileZoneInput(firewall, zone, compileZoneRules(zone, context), context), ...compileZoneForward(firewall, zone, context))
     chains.push(...orNone(compilePublished(firewall, zone, context)))
@@ -136,10 +134,11 @@ function outputChain(firewall: Firewall, context: MatchContext, policies: readon
   if (hidden.length + policies.length === 0) return null
   // without a policy only IPv6 has something to be asked
   const family: readonly PlanMatch[] = policies.length === 0 ? [{ kind: 'family', family: 'ipv6' }] : []
+  const known = acceptStates(['established', 'related'])
   return {
     name: 'output',
     rules: [
-      { ...acceptStates(['established', 'related']), id: '', match: [...family, ...acceptStates(['established', 'related']).match] },
+      { ...known, id: '', match: [...family, ...known.match] },
       { id: '', match: [...family, { kind: 'out-interface', name: 'lo', wildcard: false }], verdict: { kind: 'accept' } },
       ...hidden,
       ...(policies.length === 0 ? [] : outgoingEssentials.map(essentialRule)),

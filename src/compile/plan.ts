@@ -11,8 +11,10 @@ import type { AddressList, Origin, XdpMode } from '../model/settings.ts'
 export { families }
 export type { Family, TimedEdit }
 
-/** What a set holds. Families need two sets, so `family` is null only for `port` and `mac`. */
-/** `interface` = names of interfaces, as ipset elements (`0.0.0.0/0,eth0`), asked for where a packet came in. */
+/**
+ * What a set holds. Families need two sets, so `family` is null only for `port` and `mac`.
+ * `interface` = names of interfaces, as ipset elements (`0.0.0.0/0,eth0`), asked for where a packet came in.
+ */
 export type SetKind = 'prefix' | 'prefix-port' | 'port' | 'mac' | 'interface' | 'user'
 
 /**
@@ -27,7 +29,6 @@ export interface PlanSet {
   /** Equal digests mean equal content; the only thing compared for big sets. */
   readonly digest: string
   readonly elements: SetElements
-  /** Set type and create options for `user` sets, as firewalld's definition says. */
   /** Sets that count by element: whose packets those of each element are. The same elements as `elements`. */
   readonly owners?: ReadonlyMap<string, string>
   /** `digest` says how the content came to be, not what it is: {@link canonicalSet} is what another run would make of it. */
@@ -38,6 +39,7 @@ export interface PlanSet {
   readonly expiresAtMs?: number
   /** For `port` sets: which rule each port belongs to. Sorted, disjoint; the same ports as `elements`. */
   readonly portRules?: readonly PortRule[]
+  /** Set type and create options for `user` sets, as firewalld's definition says. */
   readonly user?: { readonly name: string; readonly type: string; readonly options: Readonly<Record<string, string>> }
 }
 

@@ -249,7 +249,8 @@ function disjoint(rules: readonly PortRule[]): readonly PortRule[] {
   return parts
 }
 
-function firstEndingAtOrAfter(parts: readonly PortRule[], port: number): number {
+/** Index of the first range that does not end before `port`; their number when all do. `parts` are sorted and disjoint. */
+export function firstEndingAtOrAfter(parts: readonly PortRule[], port: number): number {
   let low = 0
   let high = parts.length
   while (low < high) {

@@ -63,11 +63,11 @@ function fits(type: string, options: IpSetSettings['options'], entries: readonly
 
 /** null when there is nothing to keep. */
 function keepDirect(runtime: DirectSettings, applied: DirectSettings, next: DirectSettings): DirectSettings | null {
-  const kept = <Key extends keyof DirectSettings>(key: Key): DirectSettings[Key] => {
-    const known = new Set([...applied[key], ...next[key]].map(directKey))
-    const own = runtime[key].filter((item) => !known.has(directKey(item)))
-    return own.length === 0 ? next[key] : [...next[key], ...own] as unknown as DirectSettings[Key]
+  const kept = <Item extends Parameters<typeof directKey>[0]>(listOf: (direct: DirectSettings) => readonly Item[]): readonly Item[] => {
+    const known = new Set([...listOf(applied), ...listOf(next)].map(directKey))
+    const own = listOf(runtime).filter((item) => !known.has(directKey(item)))
+    return own.length === 0 ? listOf(next) : [...listOf(next), ...own]
   }
-  const found: DirectSettings = { chains: kept('chains'), rules: kept('rules'), passthroughs: kept('passthroughs') }
+  const found: DirectSettings = { chains: kept(({ chains }) => chains), rules: kept(({ rules }) => rules), passthroughs: kept(({ passthroughs }) => passthroughs) }
   return found.chains === next.chains && found.rules === next.rules && found.passthroughs === next.passthroughs ? null : found
 }

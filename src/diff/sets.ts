@@ -1,5 +1,6 @@
 // How one set becomes another by single elements.
 import type { PlanSet, PortRule } from '../compile/plan.ts'
+import { firstEndingAtOrAfter } from '../compile/sets.ts'
 
 export interface ElementEdits {
   readonly add: readonly string[]
@@ -92,13 +93,6 @@ function portEdits(before: readonly PortRule[], after: readonly PortRule[], limi
 
 /** Which rule a port belongs to; null = none. `parts` are sorted. */
 export function portOwner(parts: readonly PortRule[], port: number): string | null {
-  let low = 0
-  let high = parts.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (parts[middle]!.last < port) low = middle + 1
-    else high = middle
-  }
-  const part = parts[low]
+  const part = parts[firstEndingAtOrAfter(parts, port)]
   return part !== undefined && part.first <= port ? part.rule : null
 }

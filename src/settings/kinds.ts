@@ -2,7 +2,7 @@
 // positional layout of the older bus calls.
 import type { DerpanetError } from '../errors.ts'
 import type {
-  HelperSettings, IcmpTypeSettings, IpSetSettings, PolicySettings, ServiceSettings, ZoneSettings, MainSettings,
+  Entry, HelperSettings, IcmpTypeSettings, IpSetSettings, PolicySettings, ServiceSettings, Settings, ZoneSettings, MainSettings,
 } from '../model/settings.ts'
 import { defaultMain, emptyHelper, emptyIcmpType, emptyIpSet, emptyPolicy, emptyService, emptyZone } from '../model/settings.ts'
 import type { FieldTable } from './field.ts'
@@ -84,3 +84,8 @@ export const kinds: { readonly [Kind in keyof KindSettings]: NamedKind<KindSetti
 }
 
 export const mainKind: ObjectKind<MainSettings> = { kind: 'main', fields: mainFields, empty: defaultMain, check: nothing }
+
+/** The objects of a kind. The table ties each kind to its folder, which the type checker cannot follow for a kind it does not know. */
+export function objectsOf<Kind extends keyof KindSettings>(settings: Settings, kind: Kind): ReadonlyMap<string, Entry<KindSettings[Kind]>> {
+  return settings[kinds[kind].folder] as unknown as ReadonlyMap<string, Entry<KindSettings[Kind]>>
+}

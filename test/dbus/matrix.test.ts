@@ -51,6 +51,17 @@ const callers: readonly CallerRow[] = [
   { title: 'a caller that left before it was looked up', uid: null, polkit: says(true), isAllowed: false, refusal: null },
 ]
 
+/** A bus on which polkit thinks until each of `waiting` is called, and then says what `answer` says. */
+function thoughtfulBus(answer: () => readonly unknown[]): { readonly bus: BusClient; readonly waiting: (() => void)[] } {
+  const waiting: (() => void)[] = []
+  const call = async (request: BusRequest): Promise<readonly unknown[]> => {
+    if (request.member !== 'CheckAuthorization') return [new Map([['UnixUserID', new Variant('u', 1000)]])]
+    await new Promise<void>((resolve) => waiting.push(resolve))
+    return answer()
+  }
+  return { bus: { call }, waiting }
+}
+
 for (const face of ['2.5', '1.3'] as const) {
   const calls = everyCall(face)
   for (const { title, uid, polkit, isAllowed, refusal } of callers) {
@@ -83,15 +94,8 @@ for (const face of ['2.5', '1.3'] as const) {
 
   t.test(`face ${face}: a caller that leaves while polkit thinks is answered no, and its later calls are forgotten`, async (t) => {
     const { service, told } = watched()
-    const waiting: (() => void)[] = []
-    const bus: BusClient = {
-      call: async (request) => {
-        if (request.member !== 'CheckAuthorization') return [new Map([['UnixUserID', new Variant('u', 1000)]])]
-        await new Promise<void>((resolve) => waiting.push(resolve))
-        // polkit knows that the subject is gone
-        return [[false, false, {}]]
-      },
-    }
+    // polkit knows that the subject is gone
+    const { bus, waiting } = thoughtfulBus(() => [[false, false, {}]])
     const bench = dispatcherBench(service, face, createAuthority({ bus, log: quiet }))
     for (const call of calls) void bench.send(call.bytes, ':1.9')
     while (waiting.length === 0) await new Promise((resolve) => setImmediate(resolve))
@@ -105,14 +109,7 @@ for (const face of ['2.5', '1.3'] as const) {
 
   t.test(`face ${face}: whatever member a caller called, when it leaves while polkit thinks nothing is changed`, async (t) => {
     const { service, told } = watched()
-    const waiting: (() => void)[] = []
-    const bus: BusClient = {
-      call: async (request) => {
-        if (request.member !== 'CheckAuthorization') return [new Map([['UnixUserID', new Variant('u', 1000)]])]
-        await new Promise<void>((resolve) => waiting.push(resolve))
-        throw new BusError('org.freedesktop.PolicyKit1.Error.Failed', 'the subject is gone')
-      },
-    }
+    const { bus, waiting } = thoughtfulBus(() => { throw new BusError('org.freedesktop.PolicyKit1.Error.Failed', 'the subject is gone') })
     const bench = dispatcherBench(service, face, createAuthority({ bus, log: quiet }))
     const turns = async (count: number): Promise<void> => { for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve)) }
     calls.forEach((call, index) => void bench.send(call.bytes, `:1.${index + 100}`))

@@ -7,7 +7,7 @@ import type { RichLimit, RichRule } from '../../model/rich/index.ts'
 import type { Face } from '../../settings/dict.ts'
 import { directKind, lockdownKind } from '../../settings/direct.ts'
 import { confKey } from '../../settings/firewalld-conf.ts'
-import { kinds, mainKind } from '../../settings/kinds.ts'
+import { kinds, mainKind, objectsOf } from '../../settings/kinds.ts'
 import type { KindSettings, NamedKind } from '../../settings/kinds.ts'
 import { parseSettings } from '../parse.ts'
 import type { Permanent } from '../store/store.ts'
@@ -44,11 +44,7 @@ const kindNames = Object.keys(kinds) as KindName[]
 
 /** The objects an administrator has; what packages ship is there without being copied. */
 function ownObjects<Kind extends KindName>(settings: Settings, kind: Kind): readonly (readonly [string, Entry<KindSettings[Kind]>])[] {
-  return objects(settings, kind).filter(([, { layer }]) => layer === 'admin')
-}
-
-function objects<Kind extends KindName>(settings: Settings, kind: Kind): readonly (readonly [string, Entry<KindSettings[Kind]>])[] {
-  return [...settings[kinds[kind].folder]] as unknown as readonly (readonly [string, Entry<KindSettings[Kind]>])[]
+  return [...objectsOf(settings, kind)].filter(([, { layer }]) => layer === 'admin')
 }
 
 /** Where the first of `keys` that has a place was written (keys as Entry.positions has them), else the start of the file. */
@@ -110,7 +106,7 @@ export function exportFirewalld(permanent: Permanent, { face, withShipped = fals
   const notes: ConversionNote[] = []
   const { settings } = permanent
   for (const kind of kindNames) {
-    for (const [name, entry] of withShipped ? objects(settings, kind) : ownObjects(settings, kind)) {
+    for (const [name, entry] of withShipped ? objectsOf(settings, kind) : ownObjects(settings, kind)) {
       const path = `${kinds[kind].folder}/${name}.xml`
       const fitting = fit(kind, name, entry.value, face, (severity, text, ...keys) => notes.push({ severity, path, text, ...placeOf(entry, keys) }))
       if (fitting !== null) files.set(path, formatXmlFile(kind, fitting as never))

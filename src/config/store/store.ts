@@ -9,7 +9,7 @@ import type { Entry, MainSettings, Settings } from '../../model/settings.ts'
 import type { Face } from '../../settings/dict.ts'
 import { fieldRows } from '../../settings/field.ts'
 import { confKey } from '../../settings/firewalld-conf.ts'
-import { kinds } from '../../settings/kinds.ts'
+import { kinds, objectsOf } from '../../settings/kinds.ts'
 import type { KindSettings, NamedKind, ObjectKind } from '../../settings/kinds.ts'
 import { requireName } from '../../settings/names.ts'
 import { hasErrors } from '../diagnostic.ts'
@@ -175,7 +175,7 @@ export function createStore(format: TreeFormat, face: Face, readOld: ReadOld): P
 
     add: (before, kind, name, value) => exclusive(async () => {
       requireNewName(format, kind, name)
-      if (objects(before, kind).has(name)) throw new DerpanetError('NAME_CONFLICT', `new_${kind}(): '${printable(name)}'`)
+      if (objectsOf(before.settings, kind).has(name)) throw new DerpanetError('NAME_CONFLICT', `new_${kind}(): '${printable(name)}'`)
       return withEntry(before, kind, name, await put(kind, name, value, undefined))
     }),
 
@@ -199,7 +199,7 @@ export function createStore(format: TreeFormat, face: Face, readOld: ReadOld): P
       const old = requireOwn(before, kind, name)
       if (to === name) return before
       requireNewName(format, kind, to)
-      if (objects(before, kind).has(to)) throw new DerpanetError('NAME_CONFLICT', `new_${kind}(): '${printable(to)}'`)
+      if (objectsOf(before.settings, kind).has(to)) throw new DerpanetError('NAME_CONFLICT', `new_${kind}(): '${printable(to)}'`)
       const path = join(format.root, kinds[kind].folder, `${to}.${format.extension}`)
       const stamp = await moveFile(old.file!, path, rememberedStamp(old) ?? staleStamp)
       // The numbers of an ICMP type in XML depend on its name, so the file is understood anew.
@@ -244,12 +244,8 @@ export function createStore(format: TreeFormat, face: Face, readOld: ReadOld): P
 /** Of an entry that came from nowhere: no file is like it. */
 const staleStamp: FileStamp = { dev: -1n, ino: -1n, sizeBytes: -1, mtimeNs: -1n, ctimeNs: -1n }
 
-function objects<Kind extends ObjectKindName>({ settings }: Permanent, kind: Kind): ReadonlyMap<string, Entry<KindSettings[Kind]>> {
-  return settings[kinds[kind].folder] as unknown as ReadonlyMap<string, Entry<KindSettings[Kind]>>
-}
-
 function requireEntry<Kind extends ObjectKindName>(permanent: Permanent, kind: Kind, name: string): Entry<KindSettings[Kind]> {
-  const entry = objects(permanent, kind).get(name)
+  const entry = objectsOf(permanent.settings, kind).get(name)
   if (entry === undefined) throw new DerpanetError(builtinCodes[kind][2], printable(name))
   return entry
 }
@@ -270,7 +266,7 @@ function requireNewName(format: TreeFormat, kind: ObjectKindName, name: string):
 }
 
 function withEntry<Kind extends ObjectKindName>(before: Permanent, kind: Kind, name: string, entry: Entry<KindSettings[Kind]> | null): Permanent {
-  const found = new Map(objects(before, kind))
+  const found = new Map(objectsOf(before.settings, kind))
   if (entry === null) found.delete(name)
   else found.set(name, entry)
   const sorted = new Map([...found].sort(([a], [b]) => (a < b ? -1 : 1)))

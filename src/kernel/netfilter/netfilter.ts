@@ -209,7 +209,8 @@ class Netfilter implements NetfilterDataplane {
   }
 
   private async driftedSets(plan: Plan, known: Known, state: NetfilterState): Promise<readonly string[]> {
-    const used = new Map(plan.sets.flatMap((set) => [...state.sets].filter(([, { digest }]) => digest === set.digest).map(([name]) => [name, set] as const)))
+    const wanted = new Map(plan.sets.map((set) => [set.digest, set]))
+    const used = new Map([...state.sets].flatMap(([name, { digest }]) => (wanted.has(digest) ? [[name, wanted.get(digest)!] as const] : [])))
     const now = countsOf([...(await listSets(this.kernel, state)).values()].filter(({ name }) => used.has(name)))
     // elements of a set with a time to live go by themselves
     const expires = (name: string): boolean => used.get(name)?.expiresAtMs !== undefined || isTimed(used.get(name)?.user?.options ?? {})

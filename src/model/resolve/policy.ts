@@ -2,10 +2,11 @@
 import { DerpanetError, printable } from '../../errors.ts'
 import type { Policy, PolicySide, Rule, Verdict, Zone } from '../firewall.ts'
 import type { Entry, PolicySettings, PolicyTarget, Settings } from '../settings.ts'
-import { Lookup } from './lookup.ts'
+import type { Lookup } from './lookup.ts'
 import { asksMac } from './nat.ts'
 import { originOf } from './problem.ts'
 import type { Problems } from './problem.ts'
+import { rememberEntries } from './remember.ts'
 import { rejectProhibited, RuleReader } from './rules.ts'
 import type { Findings } from './zone.ts'
 
@@ -13,23 +14,8 @@ export interface ResolvedPolicy extends Findings {
   readonly policy: Policy
 }
 
-interface Remembered {
-  readonly name: string
-  readonly lookup: Lookup
-  readonly resolved: ResolvedPolicy
-}
-
-const remembered = new WeakMap<Entry<PolicySettings>, Remembered>()
-
 /** The same object again while the entry and everything it names stay the same. */
-export function resolvePolicy(name: string, entry: Entry<PolicySettings>, settings: Settings): ResolvedPolicy {
-  const known = remembered.get(entry)
-  if (known !== undefined && known.name === name && known.lookup.holds(settings)) return known.resolved
-  const lookup = new Lookup(settings)
-  const resolved = resolve(name, entry, lookup)
-  remembered.set(entry, { name, lookup, resolved })
-  return resolved
-}
+export const resolvePolicy = rememberEntries((name: string, entry: Entry<PolicySettings>, lookup: Lookup): ResolvedPolicy => resolve(name, entry, lookup))
 
 /** In force: not disabled, and packets can come from and go to what it names. */
 export function isActive(policy: PolicySettings, activeZones: ReadonlySet<string>): boolean {

@@ -4,9 +4,10 @@ import type { AddressMatch, DecidingRule, InterfaceMatch, Match, Rule, SourceMat
 import { parseInterfaceName } from '../interface-name.ts'
 import type { Entry, Settings, ZoneSettings, ZoneTarget } from '../settings.ts'
 import { parseZoneSource } from '../source.ts'
-import { Lookup } from './lookup.ts'
+import type { Lookup } from './lookup.ts'
 import { originOf } from './problem.ts'
 import type { Problem } from './problem.ts'
+import { rememberEntries } from './remember.ts'
 import { rejectProhibited, RuleReader } from './rules.ts'
 
 /** What becomes of a zone or policy, and what is wrong with it. */
@@ -21,23 +22,8 @@ export interface ResolvedZone extends Findings {
   readonly zone: Zone
 }
 
-interface Remembered {
-  readonly name: string
-  readonly lookup: Lookup
-  readonly resolved: ResolvedZone
-}
-
-const remembered = new WeakMap<Entry<ZoneSettings>, Remembered>()
-
 /** The same object again while the entry and everything it names stay the same. */
-export function resolveZone(name: string, entry: Entry<ZoneSettings>, settings: Settings): ResolvedZone {
-  const known = remembered.get(entry)
-  if (known !== undefined && known.name === name && known.lookup.holds(settings)) return known.resolved
-  const lookup = new Lookup(settings)
-  const resolved = new ZoneResolver(name, entry, lookup).resolve()
-  remembered.set(entry, { name, lookup, resolved })
-  return resolved
-}
+export const resolveZone = rememberEntries((name: string, entry: Entry<ZoneSettings>, lookup: Lookup): ResolvedZone => new ZoneResolver(name, entry, lookup).resolve())
 
 const targetVerdict: Readonly<Record<ZoneTarget, Verdict>> = {
   default: rejectProhibited, REJECT: rejectProhibited, ACCEPT: { kind: 'accept' }, DROP: { kind: 'drop' },
