@@ -66,7 +66,8 @@ export class DriftWatch {
       await this.lookAndRepair()
     } catch (error) {
       this.edges.log.error({ error: (error as Error).message }, 'what others did to our rules cannot be put right yet')
-      this.waitLonger(1)
+      // whoever insists waits for as long as status says already
+      if (this.edges.clock.monotonicMs() >= this.waitUntilMs) this.waitLonger(1)
     }
     this.isLooking = false
     this.schedule(this.hinted ? soonMs : everyMs)

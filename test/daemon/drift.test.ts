@@ -77,6 +77,16 @@ t.test('whoever insists is answered ever more slowly, is named in status, and is
   t.equal(repaired.length, before + 1, 'and at once again')
 })
 
+t.test('whoever insists and cannot be beaten is answered as slowly as status says', async (t) => {
+  const { looks, notices, lines, state, turn } = setUp()
+  state.drift = flushed
+  state.fails = true
+  await turn(10 * 60_000)
+  t.match(notices.at(-1), /it is put right every 60 s$/)
+  t.ok(lines.length >= 5 && lines.length < 25, `${lines.length} trials in ten minutes`)
+  t.ok(looks.at(-1)! - looks.at(-2)! >= 60_000, 'the last ones a minute apart')
+})
+
 t.test('what cannot be put right is tried again, and no look is left out for ever', async (t) => {
   const { repaired, lines, state, turn } = setUp()
   state.drift = flushed

@@ -25,6 +25,11 @@ function needsMachine(file: string): boolean {
   return /private-host|unshare|netns|whyNoRoot|getuid/.test(readFileSync(join(root, file), 'utf8'))
 }
 
+/** A file that holds the host to milliseconds or floods it: nothing runs beside it. */
+function needsQuiet(file: string): boolean {
+  return readFileSync(join(root, file), 'utf8').includes('// TEST_ALONE')
+}
+
 function testFiles(folder: string): string[] {
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((found) => {
     const path = join(folder, found.name)
@@ -83,6 +88,7 @@ function report(outcome: Outcome): void {
   // seeds are worth keeping also when all is well
   for (const line of outcome.output.split('\n')) if (/^\s*# .*DERPANET_SEED=/.test(line)) console.log(`       ${line.trim()}`)
   for (const line of outcome.skipped) console.log(`       skipped: ${line}`)
+  for (const name of outcome.failed) console.log(`       failed: ${name}`)
   if (bad) console.log(outcome.output.split('\n').map((line) => `    | ${line}`).join('\n'))
 }
 
@@ -95,10 +101,12 @@ async function runAll(files: readonly string[], atOnce: number): Promise<void> {
 
 const asked = process.argv.slice(2).map((file) => relative(root, join(process.cwd(), file)))
 const files = asked.length > 0 ? asked : testFiles('test')
-const machine = files.filter(needsMachine)
+const quiet = files.filter(needsQuiet)
+const machine = files.filter((file) => needsMachine(file) && !quiet.includes(file))
 const started = Date.now()
-await runAll(files.filter((file) => !machine.includes(file)), 2)
+await runAll(files.filter((file) => !machine.includes(file) && !quiet.includes(file)), 2)
 await runAll(machine, 2)
+await runAll(quiet, 1)
 
 const passed = outcomes.reduce((sum, one) => sum + one.passed, 0)
 const skips = outcomes.flatMap((one) => one.skipped)

@@ -1,3 +1,4 @@
+// TEST_ALONE: it holds the host to milliseconds
 // A machine's boot as far as derpanet sees it: the daemon has written down its good configuration, the kernel is empty, and
 // derpanet-load restores, without the daemon, what the daemon then adopts. With the real daemon in a private host.
 import { readFile, writeFile, readdir, stat } from 'node:fs/promises'

@@ -1,4 +1,5 @@
 // TEST_TIMEOUT_SEC=240
+// TEST_ALONE: it holds the host to milliseconds
 // Somebody removes our jumps, chains, sets or program, in every way there is: within two seconds packets are judged as before,
 // and one line says what happened and, where the kernel tells, who did it. Both variants of iptables; real packets.
 import t from 'tap'
@@ -111,11 +112,13 @@ t.test('the XDP program comes back, and two that fight do not loop for ever', { 
   })
 
   await t.test('a program that removes our jump every 100 ms', async (t) => {
-    const before = linesAbout(daemon).length
+    // a repair that the other undoes before it has been read back counts too
+    const trials = (): number => linesAbout(daemon).length + daemon.running.output().split('what others did to our rules cannot be put right yet').length - 1
+    const before = trials()
     const fighter = host.firewall.start(['bash', '-c', 'while :; do iptables-nft -t mangle -F INPUT; sleep 0.1; done'])
     await eventually('status names it', 60_000, async () => (await daemon.ctl('status')).stdout.includes('keeps changing what is ours'))
     await new Promise((resolve) => setTimeout(resolve, 6000))
-    const made = linesAbout(daemon).length - before
+    const made = trials() - before
     await fighter.stop('SIGKILL')
     t.ok(made >= 5 && made <= 12, `${made} repairs`)
     t.match((await daemon.ctl('status')).stdout, /iptables\S* \(pid \d+\) keeps changing what is ours \(ip mangle: our jump in INPUT is gone\); it is put right every \d+ s/)

@@ -1,4 +1,5 @@
 // TEST_TIMEOUT_SEC=240
+// TEST_ALONE: it takes what the machine has
 // A hundred callers who never pause, on the daemon as it is built and a system bus as Debian configures it: getters, ports opened
 // and closed, tools run, megabytes of arguments, callers who want no answer or never read theirs, and a user who may nothing.
 // Meanwhile an admin asks and changes. 6 s of it: nothing fails, memory is bounded, all recovers. With DERPANET_TEST_FULL 20 s, and
