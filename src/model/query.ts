@@ -50,5 +50,5 @@ export function lockdownOf(settings: Settings): LockdownSettings {
 }
 
 export function isLockedDown(settings: Settings): boolean {
-  return /^(yes|true)$/i.test(settings.main.value.firewalld['Lockdown'] ?? 'no')
+  return settings.main.value.lockdown
 }

@@ -60,7 +60,7 @@ export function resolve(runtime: Runtime): Resolved {
     defaultZone: main.defaultZone,
     zones: zonesByName,
     policies: inForce.map(({ policy }) => policy),
-    strictForwardPorts: isYes(main.firewalld['StrictForwardPorts']),
+    strictForwardPorts: main.strictForwardPorts,
     published: main.published,
     forwarding: forwarding([...active.map(({ zone }) => zone), ...inForce.map(({ policy }) => policy)]),
     ingress: lastIngress.get([main.defaultZone, ...bound, ...zones.map((zone) => zone.ingressPriority)], problems, () => ingressBindings(zones, main.defaultZone)),
@@ -76,7 +76,7 @@ export function resolve(runtime: Runtime): Resolved {
     logDenied: main.logDenied,
     reversePath,
     ...(settings.direct === undefined ? {} : { direct: settings.direct.value }),
-    rejectHiddenIpv4: isYes(main.firewalld['RFC3964_IPv4'] ?? 'yes'),
+    rejectHiddenIpv4: main.rfc3964Ipv4,
     xdp: { mode: main.xdp, interfaces: main.xdpInterfaces },
   }
   checkPublished(firewall, problems)
@@ -139,21 +139,16 @@ function mainOrigin(main: Entry<MainSettings>, key: string, item: string, list =
 
 /** firewalld on iptables knows no filter for forwarded packets alone and refuses to start with one. */
 function reversePathOf(main: Entry<MainSettings>, problems: Problems): 'strict' | 'loose' | 'off' {
-  const word = main.value.firewalld['IPv6_rpfilter'] ?? 'strict'
-  switch (word.toLowerCase()) {
-    case 'loose': return 'loose'
-    case 'strict': return 'strict'
+  const word = main.value.ipv6Rpfilter
+  switch (word) {
+    case 'strict':
+    case 'loose': return word
+    case 'no': return 'off'
     case 'strict-forward':
     case 'loose-forward':
-      problems.add('INVALID_VALUE', `IPv6_rpfilter=${word} cannot be had with iptables`, originOf(main, 'IPv6_rpfilter', 'firewalld', 'IPv6_rpfilter'))
+      problems.add('INVALID_VALUE', `IPv6_rpfilter=${word} cannot be had with iptables`, mainOrigin(main, 'ipv6Rpfilter', word))
       return 'off'
-    default: return isYes(word) ? 'strict' : 'off'
   }
-}
-
-/** As firewalld reads its file. */
-function isYes(word = 'no'): boolean {
-  return /^(yes|true)$/i.test(word)
 }
 
 function blockLists(settings: Settings, problems: Problems): readonly AddressList[] {

@@ -127,6 +127,7 @@ export interface HelperSettings {
   readonly ports: readonly PortSpec[]
 }
 
+export type ReversePath = 'strict' | 'loose' | 'no' | 'strict-forward' | 'loose-forward'
 export type LogDenied = 'off' | 'all' | 'unicast' | 'broadcast' | 'multicast'
 /** `open`: whatever a container publishes is reachable; `zone`: when the zone has the published port open. */
 export type Published = 'open' | 'zone'
@@ -149,6 +150,14 @@ export interface MainSettings {
   readonly autoReload: boolean
   readonly onStop: 'keep' | 'open'
   readonly flushAllOnReload: boolean
+  /** Senders of IPv6 without a way back are dropped; the -forward words can be stored, but not enforced. */
+  readonly ipv6Rpfilter: ReversePath
+  /** IPv6 destinations that hide a reserved IPv4 address are rejected. */
+  readonly rfc3964Ipv4: boolean
+  /** Connections that others translated are let in only where a zone or policy has the port open. */
+  readonly strictForwardPorts: boolean
+  /** firewalld 1.3's: only listed callers may change the firewall. */
+  readonly lockdown: boolean
   /** The face of firewalld's D-Bus interface; auto = the one the host's own firewalld clients know. */
   readonly firewalldCompat: 'auto' | '2.5' | '1.3' | 'no'
   /** Keys of firewalld.conf without effect here, which clients of firewalld read and write (settings/firewalld-conf.ts); none = its defaults. */
@@ -228,5 +237,6 @@ export const emptyHelper: HelperSettings = { version: '', short: '', description
 
 export const defaultMain: MainSettings = {
   defaultZone: 'public', logDenied: 'off', block: [], neverBlock: [], failsafePorts: [], published: 'open', xdp: 'auto', xdpInterfaces: {},
-  autoReload: false, onStop: 'keep', flushAllOnReload: true, firewalldCompat: 'auto', firewalld: {},
+  autoReload: false, onStop: 'keep', flushAllOnReload: true, ipv6Rpfilter: 'strict', rfc3964Ipv4: true, strictForwardPorts: false, lockdown: false,
+  firewalldCompat: 'auto', firewalld: {},
 }

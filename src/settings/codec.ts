@@ -20,7 +20,7 @@ export const flag = (row: Common): FlagField => ({ shape: 'flag', ...row })
 
 export const list = <T>(item: ItemCodec<T>, code: ErrorCode, row: Common): ListField<T> => ({ shape: 'list', item, code, ...row })
 
-export const dict = (row: Common & Pick<DictField, 'keys' | 'parse' | 'code'>): DictField => ({ shape: 'dict', ...row })
+export const dict = (row: Common & Pick<DictField, 'keys' | 'elsewhere' | 'parse' | 'code'>): DictField => ({ shape: 'dict', ...row })
 
 // --- scalars ---
 

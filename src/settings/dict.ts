@@ -77,7 +77,9 @@ export function decodeField(key: string, field: AnyField, value: unknown): unkno
 /** One key of a dict field. Throws the field's code for a key it does not have. */
 export function parseDictEntry(field: AnyField & { readonly shape: 'dict' }, name: string, text: string): string {
   if (field.keys === null ? !/^[A-Za-z0-9_.:+-]{1,64}$/.test(name) : !field.keys.includes(name)) {
-    throw new DerpanetError(field.code, `'${printable(name)}' is not a key of ${field.yaml}${didYouMean(name, field.keys ?? [])}`)
+    const own = field.elsewhere?.get(name)
+    const hint = own === undefined ? didYouMean(name, field.keys ?? []) : `: write ${own}`
+    throw new DerpanetError(field.code, `'${printable(name)}' is not a key of ${field.yaml}${hint}`)
   }
   return field.parse(name, text)
 }

@@ -71,6 +71,8 @@ export interface DictField extends FieldBase {
   readonly shape: 'dict'
   /** Keys and the check of their values; null = any key of letters, digits, `-`, `_`. */
   readonly keys: readonly string[] | null
+  /** What is none of `keys` because it has a key of its own in the file: that key. */
+  readonly elsewhere?: ReadonlyMap<string, string>
   readonly parse: (key: string, value: string) => string
   readonly code: ErrorCode
 }

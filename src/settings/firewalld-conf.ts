@@ -1,9 +1,18 @@
-// The keys of firewalld.conf, which are also the properties of firewalld's configuration object on the bus. derpanet acts
-// on four of them (see `meaning`); the others are kept and answered, because clients read and write them.
+// The keys of firewalld.conf, which are also the properties of firewalld's configuration object on the bus. Some are settings
+// of our own under firewalld's name (see `meaning`); the others are kept and answered, because clients read and write them.
 import type { MainSettings } from '../model/settings.ts'
-import { logDeniedValues } from './main.ts'
+import { logDeniedValues, reversePathValues } from './main.ts'
 import { isName } from './names.ts'
 import type { Face } from './dict.ts'
+
+/** One of derpanet's own settings in firewalld's words. */
+interface Meaning {
+  readonly key: keyof MainSettings
+  /** What a valid text says. */
+  read(text: string): Partial<MainSettings>
+  /** The text that says it; one that is not valid in this face says what the face cannot. */
+  show(main: MainSettings, face: Face): string
+}
 
 export interface ConfKey {
   readonly name: string
@@ -14,8 +23,8 @@ export interface ConfKey {
   /** In words, for messages. */
   readonly values: string
   isValid(value: string, face: Face): boolean
-  /** Which key of derpanet's own settings it is; none = stored, without effect. */
-  readonly meaning?: 'defaultZone' | 'logDenied' | 'onStop' | 'flushAllOnReload'
+  /** None = stored. CleanupOnExit is: what a stop does to our rules is said by on-stop, which only a firewalld tree derives from it. */
+  readonly meaning?: Meaning
   /** In the file of a fresh installation of that face. */
   readonly shipped: readonly Face[]
 }
@@ -34,6 +43,11 @@ function word(name: string, value: string, words: readonly string[], row: Partia
   }
 }
 
+/** A switch of ours with a switch of theirs. */
+function switched(key: 'flushAllOnReload' | 'rfc3964Ipv4' | 'strictForwardPorts' | 'lockdown'): { readonly meaning: Meaning } {
+  return { meaning: { key, read: (text) => ({ [key]: isYes(text) }), show: (main) => (main[key] ? 'yes' : 'no') } }
+}
+
 const since25 = (value: string): Pick<ConfKey, 'defaults' | 'shipped'> => ({ defaults: { '2.5': value }, shipped: ['2.5'] })
 
 const verdict = '(?:DROP|REJECT|ACCEPT)'
@@ -42,28 +56,36 @@ const reloadPolicy = new RegExp(`^(?:${verdict}|(?:INPUT|FORWARD|OUTPUT):${verdi
 /** In the order of a written file. */
 export const confKeys: readonly ConfKey[] = [
   {
-    name: 'DefaultZone', defaults: { '1.3': 'public', '2.5': 'public' }, dbus: 's', values: 'a zone name', meaning: 'defaultZone', shipped: both,
+    name: 'DefaultZone', defaults: { '1.3': 'public', '2.5': 'public' }, dbus: 's', values: 'a zone name', shipped: both,
     isValid: (text) => isName('zone', text),
+    meaning: { key: 'defaultZone', read: (text) => ({ defaultZone: text }), show: (main) => main.defaultZone },
   },
   { name: 'MinimalMark', defaults: { '1.3': '100', '2.5': '100' }, dbus: 'i', values: 'a whole number', isValid: (text) => /^\d{1,9}$/.test(text), shipped: [] },
-  flag('CleanupOnExit', 'yes', { meaning: 'onStop' }),
+  flag('CleanupOnExit', 'yes'),
   flag('CleanupModulesOnExit', 'no'),
-  flag('Lockdown', 'no', { shipped: ['1.3'] }),
+  flag('Lockdown', 'no', { shipped: ['1.3'], ...switched('lockdown') }),
   {
     name: 'IPv6_rpfilter', defaults: { '1.3': 'yes', '2.5': 'strict' }, dbus: 's', shipped: both,
     values: 'yes, no, strict, loose, strict-forward or loose-forward',
     isValid: (text, face) => truth.test(text) || (face === '2.5' && /^(strict|loose|strict-forward|loose-forward)$/.test(text)),
+    meaning: {
+      key: 'ipv6Rpfilter',
+      read: (text) => ({ ipv6Rpfilter: reversePathValues.find((word) => word === text) ?? (isYes(text) ? 'strict' : 'no') }),
+      show: ({ ipv6Rpfilter }, face) => (face === '1.3' && ipv6Rpfilter === 'strict' ? 'yes' : ipv6Rpfilter),
+    },
   },
   flag('IndividualCalls', 'no'),
-  word('LogDenied', 'off', logDeniedValues, { meaning: 'logDenied' }),
+  word('LogDenied', 'off', logDeniedValues, {
+    meaning: { key: 'logDenied', read: (text) => ({ logDenied: logDeniedValues.find((word) => word === text.toLowerCase()) ?? 'off' }), show: (main) => main.logDenied },
+  }),
   word('AutomaticHelpers', 'no', ['yes', 'no', 'system'], { shipped: [] }),
   word('FirewallBackend', 'nftables', ['nftables', 'iptables']),
-  flag('FlushAllOnReload', 'yes', { meaning: 'flushAllOnReload' }),
+  flag('FlushAllOnReload', 'yes', switched('flushAllOnReload')),
   {
     name: 'ReloadPolicy', ...since25('INPUT:DROP,FORWARD:DROP,OUTPUT:DROP'), dbus: null, values: 'DROP, REJECT, ACCEPT or a list of CHAIN:VERDICT',
     isValid: (text) => reloadPolicy.test(text),
   },
-  flag('RFC3964_IPv4', 'yes'),
+  flag('RFC3964_IPv4', 'yes', switched('rfc3964Ipv4')),
   flag('AllowZoneDrifting', 'no', { shipped: [] }),
   {
     name: 'NftablesFlowtable', ...since25('off'), dbus: 's', values: 'off or names of interfaces',
@@ -71,7 +93,7 @@ export const confKeys: readonly ConfKey[] = [
   },
   flag('NftablesCounters', 'no', since25('no')),
   flag('NftablesTableOwner', 'yes', since25('yes')),
-  flag('StrictForwardPorts', 'no', since25('no')),
+  flag('StrictForwardPorts', 'no', { ...since25('no'), ...switched('strictForwardPorts') }),
 ]
 
 export function confKey(name: string): ConfKey | null {
@@ -87,11 +109,21 @@ export function confValue(main: MainSettings, name: string, face: Face): string 
   const key = confKey(name)
   const fallback = key?.defaults[face]
   if (key === null || fallback === undefined) return ''
-  switch (key.meaning) {
-    case 'defaultZone': return main.defaultZone
-    case 'logDenied': return main.logDenied
-    case 'flushAllOnReload': return main.flushAllOnReload ? 'yes' : 'no'
-    // Only a firewalld tree maps it to what happens at a stop; there the stored word and onStop say the same.
-    default: return main.firewalld[name] ?? fallback
-  }
+  return key.meaning?.show(main, face) ?? main.firewalld[name] ?? fallback
+}
+
+/** The settings that firewalld.conf has words for in this face. */
+export function confFields(face: Face): readonly (keyof MainSettings)[] {
+  return ['firewalld', ...confKeys.flatMap(({ meaning, defaults }) => (meaning === undefined || defaults[face] === undefined ? [] : [meaning.key]))]
+}
+
+/** The part of the settings that some firewalld.conf can say. */
+export function confPart(main: MainSettings): Partial<MainSettings> {
+  return Object.fromEntries(confFields('2.5').map((key) => [key, main[key]]))
+}
+
+/** Every key about which these settings say something, whether the face has it or not. */
+export function confWords(main: MainSettings, face: Face): ReadonlyMap<string, string> {
+  const meant = confKeys.flatMap(({ name, meaning }) => (meaning === undefined ? [] : [[name, meaning.show(main, face)] as const]))
+  return new Map([...Object.entries(main.firewalld), ...meant])
 }

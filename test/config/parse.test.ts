@@ -65,6 +65,9 @@ t.test('numbers are text as they are written, truth values are not', (t) => {
   t.strictSame(zone('version: 1.10\nprotocols: [47]\n').value, { ...emptyZone, version: '1.10', protocols: ['47'] })
   t.equal(parseSettings('x', 'firewalld-compat: 2.5\nxdp: off\n', mainKind).value?.firewalldCompat, '2.5')
   t.equal(parseSettings('x', 'firewalld-compat: no\n', mainKind).value?.firewalldCompat, 'no')
+  const conf = 'ipv6-rpfilter: loose\nrfc3964-ipv4: no\nstrict-forward-ports: yes\nlockdown: yes\nflush-all-on-reload: no\n'
+  t.match(parseSettings('x', conf, mainKind).value, { ipv6Rpfilter: 'loose', rfc3964Ipv4: false, strictForwardPorts: true, lockdown: true, flushAllOnReload: false })
+  t.strictSame(['yes', 'no', 'strict', '"no"'].map((word) => parseSettings('x', `ipv6-rpfilter: ${word}\n`, mainKind).value?.ipv6Rpfilter), ['strict', 'no', 'strict', 'no'])
   t.strictSame(mistakes('short: true\n'), ['x.yaml:1:8: INVALID_VALUE: short takes text, not the truth value true, which has to be quoted to be text'])
   t.end()
 })

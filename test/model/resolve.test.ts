@@ -144,7 +144,7 @@ t.test('every unknown name and every impossible rule is told at once', (t) => {
 })
 
 t.test('what iptables has no words for is refused by name', (t) => {
-  t.same(problemsOf(withMain(shipped, { firewalld: { IPv6_rpfilter: 'loose-forward' } })), ['INVALID_VALUE: IPv6_rpfilter=loose-forward cannot be had with iptables'])
+  t.same(problemsOf(withMain(shipped, { ipv6Rpfilter: 'loose-forward' })), ['INVALID_VALUE: IPv6_rpfilter=loose-forward cannot be had with iptables'])
   t.same(problemsOf(withZones(shipped, { public: { protocols: ['hopopt'], richRules: ['rule protocol value="0" drop'] } })), [
     'INVALID_PROTOCOL: 0: protocol 0 (hopopt) cannot be matched by iptables', 'INVALID_PROTOCOL: hopopt: protocol 0 (hopopt) cannot be matched by iptables',
   ])
@@ -251,7 +251,7 @@ t.test('a destination set is refused where original destinations are judged', (t
     interfaces: ['eth0'], richRules: ['rule family="ipv4" destination ipset="s" service name="ssh" accept', 'rule family="ipv4" destination ipset="s" forward-port port="80" protocol="tcp" to-port="81"'],
   } }), { s: { type: 'hash:ip' } })
   t.same(problemsOf(settings), [])
-  t.same(problemsOf(withMain(settings, { firewalld: { StrictForwardPorts: 'yes' } })), ['COMMAND_FAILED: a destination ipset cannot be asked with StrictForwardPorts'])
+  t.same(problemsOf(withMain(settings, { strictForwardPorts: true })), ['COMMAND_FAILED: a destination ipset cannot be asked with StrictForwardPorts'])
   t.same(problemsOf(withMain(settings, { published: 'zone' })), ['COMMAND_FAILED: a destination ipset cannot be asked with published: zone', 'COMMAND_FAILED: a destination ipset cannot be asked with published: zone'])
   t.end()
 })

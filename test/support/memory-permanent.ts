@@ -3,14 +3,14 @@
 import type { PermanentFiles } from '../../src/daemon/permanent.ts'
 import type { PermanentEffect } from '../../src/model/permanent.ts'
 import type { Entry, Settings } from '../../src/model/settings.ts'
+import { confKey } from '../../src/settings/firewalld-conf.ts'
 import { kindOf, objectsOf } from '../../src/settings/permanent.ts'
 
 export function applyInMemory(before: Settings, effect: PermanentEffect, shipped: Settings): Settings {
   switch (effect.kind) {
     case 'conf': {
       const { main } = before
-      const field = { DefaultZone: 'defaultZone', LogDenied: 'logDenied' }[effect.key]
-      const change = field === undefined ? { firewalld: { ...main.value.firewalld, [effect.key]: effect.value } } : { [field]: effect.value }
+      const change = confKey(effect.key)?.meaning?.read(effect.value) ?? { firewalld: { ...main.value.firewalld, [effect.key]: effect.value } }
       return { ...before, main: { ...main, value: { ...main.value, ...change } } }
     }
     case 'direct': return { ...before, direct: { value: effect.value, layer: 'admin', positions: new Map() } }

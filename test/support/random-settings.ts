@@ -101,11 +101,9 @@ export function randomConfiguration(random: Random, options: GeneratorOptions = 
     neverBlock: random.chance(0.4) ? random.some([...bothFamilies(world.sources), '203.0.113.64/26', '2001:db8:f::/112'], 3).map(canonicalPrefix) : [],
     failsafePorts: random.chance(0.3) ? random.some(allPorts(random), 2) : [],
     logDenied: random.chance(0.2) ? random.pick(['all', 'unicast', 'broadcast', 'multicast']) : 'off',
-    firewalld: {
-      ...(random.chance(0.4) ? { IPv6_rpfilter: random.pick(['no', 'loose', 'yes']) } : {}),
-      ...(random.chance(0.3) ? { RFC3964_IPv4: 'no' } : {}),
-      ...(!asksSet && random.chance(0.2) ? { StrictForwardPorts: 'yes' } : {}),
-    },
+    ipv6Rpfilter: random.chance(0.4) ? random.pick(['no', 'loose', 'strict'] as const) : 'strict',
+    rfc3964Ipv4: !random.chance(0.3),
+    strictForwardPorts: !asksSet && random.chance(0.2),
   }
   return {
     runtime: {

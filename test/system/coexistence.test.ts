@@ -59,7 +59,7 @@ async function install(host: PrivateHost): Promise<void> {
 
 const files = { 'derpanet.yaml': 'default-zone: public\n', 'zones/public.yaml': 'services: [ssh]\nports: [80/tcp]\n' }
 const otherFiles = {
-  'derpanet.yaml': 'default-zone: public\nlog-denied: all\nblock: [bad]\nfirewalld: {IPv6_rpfilter: strict, RFC3964_IPv4: "yes"}\n', 'lists/bad.list': '203.0.113.0/24\n2001:db8:bad::/48\n',
+  'derpanet.yaml': 'default-zone: public\nlog-denied: all\nblock: [bad]\nipv6-rpfilter: strict\nrfc3964-ipv4: yes\n', 'lists/bad.list': '203.0.113.0/24\n2001:db8:bad::/48\n',
   'zones/public.yaml': 'masquerade: true\nforward-ports: ["90/tcp:80:198.51.100.2"]\nrich-rules: [rule masquerade, rule tcp-mss-clamp]\ninterfaces: [ext0]\n',
   'zones/lan.yaml': 'interfaces: [docker0, virbr1, int0]\nforward: true\n', 'policies/out.yaml': 'ingress-zones: [HOST]\negress-zones: [lan]\ntarget: REJECT\npriority: 5\n',
   'direct.yaml': 'rules:\n  - ipv4 filter FORWARD 0 -s 203.0.113.99 -j DROP\n',

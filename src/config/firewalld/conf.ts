@@ -5,8 +5,7 @@ import { printable } from '../../errors.ts'
 import type { MainSettings, Position } from '../../model/settings.ts'
 import { defaultMain } from '../../model/settings.ts'
 import type { Face } from '../../settings/dict.ts'
-import { confKey, confKeys, isYes } from '../../settings/firewalld-conf.ts'
-import { logDeniedValues } from '../../settings/main.ts'
+import { confKey, confKeys, confWords, isYes } from '../../settings/firewalld-conf.ts'
 import type { Diagnostic } from '../diagnostic.ts'
 
 export interface Conf {
@@ -73,37 +72,28 @@ export function parseConf(file: string, text: string, face: Face): Conf {
 }
 
 /**
- * What the keys mean for derpanet. Keys without effect are kept in `firewalld` unless they say the face's default; what
- * firewalld cannot say is as in `base`.
+ * What the keys mean for derpanet. Keys that are none of ours are kept in `firewalld` unless they say the face's default; what
+ * this firewalld cannot say is as in `base`.
  */
 export function mainOfConf(values: ReadonlyMap<string, string>, face: Face, base: MainSettings = defaultMain): MainSettings {
-  const logDenied = logDeniedValues.find((word) => word === values.get('LogDenied')?.toLowerCase())
-  const stored = [...values].filter(([name, value]) => {
-    const key = confKey(name)
-    return (key?.meaning === undefined || key.meaning === 'onStop') && key?.defaults[face] !== value
+  const stored = [...values].filter(([name, value]) => confKey(name)?.meaning === undefined && confKey(name)?.defaults[face] !== value)
+  const meant = confKeys.map(({ name, meaning, defaults }) => {
+    const fallback = defaults[face]
+    return meaning === undefined || fallback === undefined ? {} : meaning.read(values.get(name) ?? fallback)
   })
   return {
-    ...base,
-    defaultZone: values.get('DefaultZone') ?? 'public',
-    logDenied: logDenied ?? 'off',
+    ...Object.assign({}, base, ...meant) as MainSettings,
     onStop: isYes(values.get('CleanupOnExit') ?? 'yes') ? 'open' : 'keep',
-    flushAllOnReload: isYes(values.get('FlushAllOnReload') ?? 'yes'),
     firewalld: Object.fromEntries(stored),
   }
 }
 
-/** Inverse of {@link mainOfConf}: the values that differ from the face's defaults. */
+/** Inverse of {@link mainOfConf}: the values that differ from the face's defaults, as far as it has words for them. */
 export function confOfMain(main: MainSettings, face: Face): ReadonlyMap<string, string> {
-  const values = new Map<string, string>([
-    ['DefaultZone', main.defaultZone],
-    ['LogDenied', main.logDenied],
-    ['FlushAllOnReload', main.flushAllOnReload ? 'yes' : 'no'],
-    ...Object.entries(main.firewalld),
-    ['CleanupOnExit', main.onStop === 'open' ? 'yes' : 'no'],
-  ])
+  const values = new Map([...confWords(main, face), ['CleanupOnExit', main.onStop === 'open' ? 'yes' : 'no']])
   return new Map([...values].filter(([name, value]) => {
     const key = confKey(name)
-    return key !== null && key.defaults[face] !== undefined && key.defaults[face] !== value
+    return key !== null && key.defaults[face] !== undefined && key.defaults[face] !== value && key.isValid(value, face)
   }))
 }
 

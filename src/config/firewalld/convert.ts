@@ -6,7 +6,7 @@ import { formatRichRule, parseRichRule } from '../../model/rich/index.ts'
 import type { RichLimit, RichRule } from '../../model/rich/index.ts'
 import type { Face } from '../../settings/dict.ts'
 import { directKind, lockdownKind } from '../../settings/direct.ts'
-import { confKey } from '../../settings/firewalld-conf.ts'
+import { confKey, confPart, confWords } from '../../settings/firewalld-conf.ts'
 import { kinds, mainKind, objectsOf } from '../../settings/kinds.ts'
 import type { KindSettings, NamedKind } from '../../settings/kinds.ts'
 import { parseSettings } from '../parse.ts'
@@ -76,11 +76,10 @@ export function importFirewalld(permanent: Permanent, options: ImportOptions): C
       }
     }
   }
-  const { defaultZone, logDenied, flushAllOnReload, firewalld, onStop } = settings.main.value
-  const wanted = { defaultZone, logDenied, flushAllOnReload, firewalld }
+  const wanted = confPart(settings.main.value)
   const main = options.main === null ? formatYaml(mainKind, { ...mainKind.empty, ...wanted }) : editYaml(mainKind, 'derpanet.yaml', options.main, mergeMain(options.main, wanted))
   files.set('derpanet.yaml', main)
-  if (onStop === 'open') notes.push({ severity: 'note', path: 'derpanet.yaml', text: 'CleanupOnExit=yes is not taken over: a stop keeps filtering; write on-stop: open to have it open everything', ...placeOf(settings.main, ['onStop']) })
+  if (settings.main.value.onStop === 'open') notes.push({ severity: 'note', path: 'derpanet.yaml', text: 'CleanupOnExit=yes is not taken over: a stop keeps filtering; write on-stop: open to have it open everything', ...placeOf(settings.main, ['firewalld=CleanupOnExit']) })
   if (hasItems(permanent.direct.value)) files.set('direct.yaml', formatYaml(directKind, permanent.direct.value))
   if (hasItems(permanent.lockdown.value)) files.set('lockdown.yaml', formatYaml(lockdownKind, permanent.lockdown.value))
   return { files: sortedFiles(files), notes }
@@ -129,10 +128,12 @@ function fitMain(main: MainSettings, face: Face, note: Note): void {
   if (main.neverBlock.length > 0) note('lost', `never-block: ${main.neverBlock.join(', ')}: firewalld lets nobody in past its zones`, 'neverBlock')
   if (ports.length > 0) note('lost', `failsafe-ports: ${ports.join(', ')}: firewalld has none`, 'failsafePorts')
   if (main.published !== defaultMain.published) note('lost', `published: ${main.published}: firewalld leaves published ports open`, 'published')
-  for (const [name, value] of Object.entries(main.firewalld)) {
+  for (const [name, value] of confWords(main, face)) {
     const key = confKey(name)
-    if (key?.defaults[face] !== undefined && key.isValid(value, face)) continue
-    note('lost', `${name}=${value}: firewalld ${face} has no such ${key?.defaults[face] === undefined ? 'key' : 'value'}`, `firewalld=${name}`, 'firewalld')
+    const has = key?.defaults[face] !== undefined
+    // what the other face does without being told is no loss
+    if (has ? key.isValid(value, face) : Object.values(key?.defaults ?? {}).includes(value)) continue
+    note('lost', `${name}=${value}: firewalld ${face} has no such ${has ? 'value' : 'key'}`, `firewalld=${name}`, key?.meaning?.key ?? 'firewalld')
   }
 }
 

@@ -9,7 +9,7 @@ import type { Entry, MainSettings, PortSpec, Position, Settings, ZoneSettings } 
 import { emptyZone } from '../../model/settings.ts'
 import type { Face } from '../../settings/dict.ts'
 import { fieldRows } from '../../settings/field.ts'
-import { confKey } from '../../settings/firewalld-conf.ts'
+import { confFields, confKey } from '../../settings/firewalld-conf.ts'
 import { kinds } from '../../settings/kinds.ts'
 import type { KindSettings, NamedKind, ObjectKind } from '../../settings/kinds.ts'
 import { zoneFields } from '../../settings/zone.ts'
@@ -102,7 +102,7 @@ function loadSingle<S extends DirectSettings | LockdownSettings>(
 function loadConf(loading: Loading, at: LayerTree | null, face: Face, base: MainSettings, previous: Entry<MainSettings> | undefined): Entry<MainSettings> {
   const path = at === null ? null : join(at.tree.root, confFile)
   if (at === null || path === null) return { value: mainOfConf(new Map(), face, base), layer: 'builtin', positions: new Map() }
-  const unchanged = previous !== undefined && sameBase(previous.value, base) ? reuse(loading, path, previous) : null
+  const unchanged = previous !== undefined && sameBase(previous.value, base, face) ? reuse(loading, path, previous) : null
   if (unchanged !== null) return unchanged
   const read = readText(loading, at, path, maxFileBytes, (_path, bytes) => decodeConf(bytes))
   if (read === null) {
@@ -114,16 +114,15 @@ function loadConf(loading: Loading, at: LayerTree | null, face: Face, base: Main
   return makeEntry('admin', path, mainOfConf(values, face, base), confPositions(positions), false, read.stamp, diagnostics)
 }
 
-const fromConf: readonly string[] = ['defaultZone', 'logDenied', 'onStop', 'flushAllOnReload', 'firewalld'] satisfies (keyof MainSettings)[]
-
 /** What does not come from firewalld.conf is as it was. */
-function sameBase(before: MainSettings, base: MainSettings): boolean {
+function sameBase(before: MainSettings, base: MainSettings, face: Face): boolean {
+  const fromConf: readonly (keyof MainSettings)[] = [...confFields(face), 'onStop']
   return (Object.keys(base) as (keyof MainSettings)[]).every((key) => fromConf.includes(key) || isDeepStrictEqual(before[key], base[key]))
 }
 
 /** Keys of firewalld.conf → keys of the settings. */
 function confPositions(positions: ReadonlyMap<string, Position>): ReadonlyMap<string, Position> {
-  return new Map([...positions].map(([name, place]) => [confKey(name)?.meaning ?? `firewalld=${name}`, place]))
+  return new Map([...positions].map(([name, place]) => [confKey(name)?.meaning?.key ?? `firewalld=${name}`, place]))
 }
 
 /** firewalld never refuses to start for a default zone that is not there. */

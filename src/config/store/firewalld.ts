@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { MainSettings, Position, ServiceSettings, ZoneSettings } from '../../model/settings.ts'
 import type { Face } from '../../settings/dict.ts'
 import { directKind, lockdownKind } from '../../settings/direct.ts'
-import { confKeys } from '../../settings/firewalld-conf.ts'
+import { confKeys, confWords } from '../../settings/firewalld-conf.ts'
 import type { KindSettings } from '../../settings/kinds.ts'
 import { kinds, mainKind } from '../../settings/kinds.ts'
 import { listNested, openTree } from '../files.ts'
@@ -43,7 +43,7 @@ export function createFirewalldStore(paths: FirewalldPaths, face: Face): Permane
     },
     direct: { path: at(directFile), kind: directKind, format: formatDirectXml, parse: (text) => parseDirectXml(at(directFile), text) },
     lockdown: { path: at(lockdownFile), kind: lockdownKind, format: formatLockdownXml, parse: (text) => parseLockdownXml(at(lockdownFile), text) },
-    withConfKey: (main, key, value) => mainOfConf(new Map([...storedValues(main), [key, value]]), face, main),
+    withConfKey: (main, key, value) => mainOfConf(new Map([...storedValues(main, face), [key, value]]), face, main),
     resetToDefaults: () => resetTree(paths, face),
   }
   // a set of half a million addresses is one file
@@ -62,18 +62,17 @@ export function settle<Kind extends ObjectKindName>(kind: Kind, name: string, va
 }
 
 /** Every key as text, so that one can be exchanged. */
-function storedValues(main: MainSettings): ReadonlyMap<string, string> {
+function storedValues(main: MainSettings, face: Face): ReadonlyMap<string, string> {
   return new Map([
-    ...Object.entries(main.firewalld),
-    ['DefaultZone', main.defaultZone], ['LogDenied', main.logDenied], ['FlushAllOnReload', main.flushAllOnReload ? 'yes' : 'no'],
+    ...confWords(main, face),
     ...(main.firewalld['CleanupOnExit'] === undefined ? [['CleanupOnExit', main.onStop === 'open' ? 'yes' : 'no'] as const] : []),
   ])
 }
 
 /** The keys that differ, each in its line. */
 function changedConf(text: string, value: MainSettings, before: MainSettings, face: Face): string {
-  const now = storedValues(value)
-  const then = storedValues(before)
+  const now = storedValues(value, face)
+  const then = storedValues(before, face)
   return confKeys.reduce((changed, { name, defaults }) => {
     const wanted = now.get(name) ?? defaults[face]
     return wanted === undefined || wanted === (then.get(name) ?? defaults[face]) ? changed : replaceConfValue(changed, name, wanted)

@@ -7,10 +7,9 @@ import type { Entry, MainSettings } from '../../model/settings.ts'
 import { defaultMain } from '../../model/settings.ts'
 import type { Face } from '../../settings/dict.ts'
 import { directKind, lockdownKind } from '../../settings/direct.ts'
-import { confKey, isYes } from '../../settings/firewalld-conf.ts'
+import { confKey, confPart } from '../../settings/firewalld-conf.ts'
 import { kinds, mainKind } from '../../settings/kinds.ts'
 import type { NamedKind, ObjectKind } from '../../settings/kinds.ts'
-import { logDeniedValues } from '../../settings/main.ts'
 import { hasErrors, sortDiagnostics } from '../diagnostic.ts'
 import { openFile, openTree, readAll } from '../files.ts'
 import { loadEntry, openLayer, startLoading } from '../layers.ts'
@@ -97,14 +96,8 @@ function decodeUtf8(bytes: Uint8Array): string {
   }
 }
 
-/** CleanupOnExit is a stored word here: what a stop does to our rules is said by on-stop alone. */
 function withConfKey(main: MainSettings, key: string, value: string): MainSettings {
-  switch (confKey(key)?.meaning) {
-    case 'defaultZone': return { ...main, defaultZone: value }
-    case 'logDenied': return { ...main, logDenied: logDeniedValues.find((word) => word === value.toLowerCase()) ?? 'off' }
-    case 'flushAllOnReload': return { ...main, flushAllOnReload: isYes(value) }
-    default: return { ...main, firewalld: { ...main.firewalld, [key]: value } }
-  }
+  return { ...main, ...(confKey(key)?.meaning?.read(value) ?? { firewalld: { ...main.firewalld, [key]: value } }) }
 }
 
 /** Only what differs from `before` is changed in the text: other edits of a person, not loaded yet, stay. */
@@ -143,9 +136,8 @@ async function resetNative(etc: string, main: SingleFile<MainSettings>, readOld:
   const old = readOld(main.path)
   if (old === null) return
   const found = parseSettings(main.path, old, mainKind).value
-  const { defaultZone, logDenied, flushAllOnReload, firewalld } = defaultMain
   // A file that nobody can read says nothing that could be kept in force.
-  const text = found === null ? '' : editYaml(mainKind, main.path, old, { ...found, defaultZone, logDenied, flushAllOnReload, firewalld })
+  const text = found === null ? '' : editYaml(mainKind, main.path, old, { ...found, ...confPart(defaultMain) })
   if (text !== old) await replaceFile(main.path, text, 'any')
 }
 

@@ -15,8 +15,7 @@ export function setLockdown(runtime: Runtime, { on }: Of<'lockdown-set'>): Reduc
     throw on ? new DerpanetError('ALREADY_ENABLED', 'enable_lockdown()') : new DerpanetError('NOT_ENABLED', 'disable_lockdown()')
   }
   const { main } = runtime.settings
-  const firewalld = { ...main.value.firewalld, Lockdown: on ? 'yes' : 'no' }
-  return reduced(withSettings(runtime, { main: { ...main, value: { ...main.value, firewalld } } }), '', [{ kind: on ? 'lockdown-enabled' : 'lockdown-disabled' }])
+  return reduced(withSettings(runtime, { main: { ...main, value: { ...main.value, lockdown: on } } }), '', [{ kind: on ? 'lockdown-enabled' : 'lockdown-disabled' }])
 }
 
 const nouns: Readonly<Record<keyof LockdownSettings, string>> = { commands: 'command', contexts: 'context', users: 'user', uids: 'uid' }

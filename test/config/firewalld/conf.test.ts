@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { confOfMain, formatConf, mainOfConf, parseConf, replaceConfValue } from '../../../src/config/firewalld/conf.ts'
+import type { MainSettings } from '../../../src/model/settings.ts'
 import { defaultMain } from '../../../src/model/settings.ts'
 import { confKeys, confValue } from '../../../src/settings/firewalld-conf.ts'
 import { mainFields } from '../../../src/settings/main.ts'
@@ -56,6 +57,33 @@ t.test('keys with a meaning become ours, others are stored, and all are answered
   t.end()
 })
 
+t.test('what our own file has a key for is that key, in both directions and both versions', (t) => {
+  const rows: readonly (readonly [word: string, main: Partial<MainSettings>, back?: string | null, older?: string | null])[] = [
+    ['IPv6_rpfilter=yes', { ipv6Rpfilter: 'strict' }, null, null],
+    ['IPv6_rpfilter=False', { ipv6Rpfilter: 'no' }, 'no', 'no'],
+    ['IPv6_rpfilter=strict', { ipv6Rpfilter: 'strict' }, null, null],
+    ['IPv6_rpfilter=loose', { ipv6Rpfilter: 'loose' }, 'loose', null],
+    ['IPv6_rpfilter=strict-forward', { ipv6Rpfilter: 'strict-forward' }, 'strict-forward', null],
+    ['RFC3964_IPv4=no', { rfc3964Ipv4: false }, 'no', 'no'],
+    ['RFC3964_IPv4=TRUE', { rfc3964Ipv4: true }, null, null],
+    ['StrictForwardPorts=yes', { strictForwardPorts: true }, 'yes', null],
+    ['Lockdown=yes', { lockdown: true }, 'yes', 'yes'],
+    ['FlushAllOnReload=no', { flushAllOnReload: false }, 'no', 'no'],
+  ]
+  for (const [word, wanted, back = null, older = null] of rows) {
+    const name = word.split('=')[0]!
+    const main = mainOfConf(parseConf('f', `${word}\n`, '2.5').values, '2.5')
+    t.match(main, wanted, word)
+    t.strictSame(main.firewalld, {}, `${word} is stored once`)
+    t.equal(confOfMain(main, '2.5').get(name) ?? null, back, `${word} written again`)
+    t.equal(confOfMain(main, '1.3').get(name) ?? null, older, `${word} written for 1.3`)
+  }
+  t.strictSame((['strict', 'loose', 'no'] as const).map((ipv6Rpfilter) => confValue({ ...defaultMain, ipv6Rpfilter }, 'IPv6_rpfilter', '1.3')), ['yes', 'loose', 'no'])
+  t.match(mainOfConf(new Map([['IPv6_rpfilter', 'no']]), '1.3', { ...defaultMain, strictForwardPorts: true }), { ipv6Rpfilter: 'no', strictForwardPorts: true },
+    'what the older one has no word for stays as it is')
+  t.end()
+})
+
 t.test('one key is replaced in its line and everything else stays as it is', (t) => {
   const text = '# head\r\nDefaultZone=public\n; c\nBad line\n  LogDenied = all  \nLogDenied=off\nFoo=1\nLockdown=\n# tail'
   t.equal(replaceConfValue(text, 'DefaultZone', 'home'), text.replace('=public', '=home'))
@@ -88,7 +116,9 @@ t.test('the installed firewalld.conf is read without a word', { skip: existsSync
 })
 
 t.test('every key of firewalld.conf is one of ours or can be stored', (t) => {
-  const stored = (mainFields.firewalld as DictField).keys ?? []
-  t.strictSame(confKeys.filter((key) => key.meaning === undefined || key.name === 'CleanupOnExit').map((key) => key.name).sort(), [...stored].sort())
+  const { keys, elsewhere } = mainFields.firewalld as DictField
+  const stored = keys ?? []
+  t.strictSame([...elsewhere ?? []].sort(), confKeys.flatMap(({ name, meaning }) => (meaning === undefined ? [] : [[name, mainFields[meaning.key].yaml]])).sort())
+  t.strictSame(confKeys.filter((key) => key.meaning === undefined).map((key) => key.name).sort(), [...stored].sort())
   t.end()
 })

@@ -5,12 +5,14 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import t from 'tap'
 import { exportFirewalld, importFirewalld, type Conversion } from '../../../src/config/firewalld/convert.ts'
+import { parseSettings } from '../../../src/config/parse.ts'
 import { createFirewalldStore } from '../../../src/config/store/firewalld.ts'
 import { createNativeStore } from '../../../src/config/store/native.ts'
 import type { Permanent } from '../../../src/config/store/store.ts'
 import { defaultMain, type Entry, type Settings } from '../../../src/model/settings.ts'
 import { emptyDirect, emptyLockdown } from '../../../src/model/direct.ts'
-import { kinds } from '../../../src/settings/kinds.ts'
+import { kinds, mainKind } from '../../../src/settings/kinds.ts'
+import { logDeniedValues, reversePathValues } from '../../../src/settings/main.ts'
 import { createRandom, seedOfRun } from '../../support/random.ts'
 import { randomDirect, randomLockdown, randomObjects } from './random-objects.ts'
 
@@ -56,9 +58,13 @@ t.test('a firewalld tree becomes ours and goes back without a difference', async
   for (let round = 0; round < rounds; round++) {
     const entry = <T>(value: T): Entry<T> => ({ value, layer: 'admin', file: '/x', positions: new Map() })
     const zone = { ...randomObjects.zone(random), ingressPriority: random.between(-3, 3) }
+    const conf = {
+      ...defaultMain, defaultZone: 'home', logDenied: random.pick(logDeniedValues), ipv6Rpfilter: random.pick(reversePathValues), rfc3964Ipv4: random.chance(0.5),
+      strictForwardPorts: random.chance(0.5), lockdown: random.chance(0.5), flushAllOnReload: random.chance(0.5), firewalld: { FirewallBackend: 'iptables' },
+    }
     const before: Permanent = {
       settings: {
-        main: entry({ ...defaultMain, defaultZone: 'home', onStop: 'open', logDenied: 'all', firewalld: { FirewallBackend: 'iptables' } }),
+        main: entry({ ...conf, onStop: 'open' }),
         zones: new Map([['my', entry(zone)]]), policies: new Map([['pol', entry(randomObjects.policy(random))]]), services: new Map([['svc', entry(randomObjects.service(random))]]),
         ipsets: new Map([['n6', entry(randomObjects.ipset(random))]]), icmptypes: new Map([['odd', entry(randomObjects.icmptype(random))]]),
         helpers: new Map([['hlp', entry(randomObjects.helper(random))]]), lists: new Map(),
@@ -73,7 +79,7 @@ t.test('a firewalld tree becomes ours and goes back without a difference', async
     t.strictSame(there.direct.value, before.direct.value)
     t.strictSame(back.direct.value, before.direct.value)
     t.strictSame(back.lockdown.value, before.lockdown.value)
-    t.match(back.settings.main.value, { defaultZone: 'home', logDenied: 'all', firewalld: { FirewallBackend: 'iptables' } })
+    t.strictSame(back.settings.main.value, conf)
     t.strictSame(exported.notes, [])
   }
 })
@@ -99,6 +105,18 @@ t.test('an import keeps what derpanet.yaml says besides, and never takes over th
   t.strictSame(said(result), ['note derpanet.yaml: CleanupOnExit=yes is not taken over: a stop keeps filtering; write on-stop: open to have it open everything'])
   t.strictSame([...result.files.keys()], ['derpanet.yaml'], 'shipped objects are not copied')
   t.throws(() => importFirewalld(there, { main: 'defaultzone: x\n' }), { code: 'COMMAND_FAILED' })
+})
+
+t.test('what firewalld.conf says about filtering is keys of derpanet.yaml, and goes back as it came', async (t) => {
+  const conf = 'CleanupOnExit=no\nIPv6_rpfilter=loose\nRFC3964_IPv4=no\nStrictForwardPorts=yes\nLockdown=yes\nFlushAllOnReload=no\nReloadPolicy=DROP\n'
+  const there = await firewalld({ 'firewalld.conf': conf })
+  const ours = importFirewalld(there, { main: '# ours\nipv6-rpfilter: strict # was\n' }).files.get('derpanet.yaml')!
+  t.equal(ours, '# ours\nipv6-rpfilter: loose # was\nflush-all-on-reload: false\nrfc3964-ipv4: false\nstrict-forward-ports: true\nlockdown: true\nfirewalld: {CleanupOnExit: no, ReloadPolicy: DROP}\n')
+  const main = parseSettings('derpanet.yaml', ours, mainKind).value!
+  const back = exportFirewalld({ ...there, settings: { ...there.settings, main: { ...there.settings.main, value: main } } }, { face: '2.5' })
+  t.strictSame(said(back), [])
+  const lines = back.files.get('firewalld.conf')!.split('\n')
+  for (const line of conf.trim().split('\n')) t.ok(lines.includes(line), line)
 })
 
 t.test('one source or interface in two zone files has the code that firewalld gives it', async (t) => {
@@ -127,11 +145,11 @@ t.test('what firewalld cannot say is said to the person who exports', async (t) 
     icmptypes: new Map([['odd', entry({ ...kinds.icmptype.empty, ipv4: [[200, null]] as const })]]), helpers: new Map(), lists: new Map(),
   }
   const permanent: Permanent = { settings, direct: entry(emptyDirect), lockdown: entry(emptyLockdown) }
-  const words: Permanent = { ...permanent, settings: { ...settings, main: entry({ ...defaultMain, published: 'zone', firewalld: { StrictForwardPorts: 'yes', IPv6_rpfilter: 'loose' } }), zones: new Map(), policies: new Map(), icmptypes: new Map() } }
+  const words: Permanent = { ...permanent, settings: { ...settings, main: entry({ ...defaultMain, published: 'zone', strictForwardPorts: true, ipv6Rpfilter: 'loose' }), zones: new Map(), policies: new Map(), icmptypes: new Map() } }
   t.strictSame(said(exportFirewalld(words, { face: '1.3' })), [
     'lost firewalld.conf: published: zone: firewalld leaves published ports open',
-    'lost firewalld.conf: StrictForwardPorts=yes: firewalld 1.3 has no such key',
     'lost firewalld.conf: IPv6_rpfilter=loose: firewalld 1.3 has no such value',
+    'lost firewalld.conf: StrictForwardPorts=yes: firewalld 1.3 has no such key',
   ])
   t.strictSame(said(exportFirewalld(permanent, { face: '2.5' })), [
     'lost zones/office.xml: sources list:bad: firewalld has no lists',

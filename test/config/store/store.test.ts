@@ -265,8 +265,10 @@ t.test('native: what a person wrote around a change stays, in zones as in derpan
   t.equal(lab.read('zones/office.yaml'), '# our office\nservices: [ssh, http]   # remote work\n\n# printers\nports: []\n')
   await lab.store.setMain(before, 'FirewallBackend', 'iptables')
   t.equal(lab.read('derpanet.yaml'), '# keep us in\nfailsafe-ports: [22/tcp]\nnever-block: [192.0.2.1] # home\nlog-denied: all # noisy\nfirewalld: {FirewallBackend: iptables}\n')
+  await lab.store.setMain(before, 'RFC3964_IPv4', 'No')
+  t.match(lab.read('derpanet.yaml'), '\nrfc3964-ipv4: false\n', 'what has a key of ours is written under it')
   await lab.store.resetToDefaults()
-  t.equal(lab.read('derpanet.yaml'), '# keep us in\nfailsafe-ports: [22/tcp]\nnever-block: [192.0.2.1] # home\nlog-denied: off # noisy\nfirewalld: {}\n', 'a reset takes no way in away')
+  t.equal(lab.read('derpanet.yaml'), '# keep us in\nfailsafe-ports: [22/tcp]\nnever-block: [192.0.2.1] # home\nlog-denied: off # noisy\nfirewalld: {}\nrfc3964-ipv4: true\n', 'a reset takes no way in away')
   await t.rejects(lab.store.add(before, 'zone', 'a/b', emptyZone), { code: 'INVALID_NAME' })
 })
 

@@ -66,8 +66,8 @@ t.test('dictionaries: keys come, change and go', (t) => {
   const main = (text: string, firewalld: Readonly<Record<string, string>>): string =>
     editYaml(mainKind, 'x', text, { ...parseSettings('x', text, mainKind).value!, firewalld })
   t.equal(main('default-zone: home # mine\n', { FirewallBackend: 'iptables' }), 'default-zone: home # mine\nfirewalld: {FirewallBackend: iptables}\n')
-  t.equal(main('firewalld: {MinimalMark: 120, Lockdown: "no"} # kept\n', { MinimalMark: '120', Lockdown: 'yes' }), 'firewalld: {MinimalMark: 120, Lockdown: yes} # kept\n')
-  t.equal(main('firewalld:\n  # old\n  MinimalMark: 120 # m\n  Lockdown: "no"\nxdp: off\n', { MinimalMark: '7', CleanupOnExit: 'no' }),
+  t.equal(main('firewalld: {MinimalMark: 120, IndividualCalls: "no"} # kept\n', { MinimalMark: '120', IndividualCalls: 'yes' }), 'firewalld: {MinimalMark: 120, IndividualCalls: yes} # kept\n')
+  t.equal(main('firewalld:\n  # old\n  MinimalMark: 120 # m\n  IndividualCalls: "no"\nxdp: off\n', { MinimalMark: '7', CleanupOnExit: 'no' }),
     'firewalld:\n  # old\n  MinimalMark: "7" # m\n  CleanupOnExit: no\nxdp: off\n')
   t.equal(main('firewalld:\n  MinimalMark: 120\n', {}), 'firewalld: {}\n')
   t.end()

@@ -165,7 +165,7 @@ export const verdictCases: readonly Case[] = [
     },
   },
   ...([
-    ['nobody asks', {}, 'open', 'open'], ['StrictForwardPorts', { firewalld: { StrictForwardPorts: 'yes' } }, 'prohibited', 'open'],
+    ['nobody asks', {}, 'open', 'open'], ['StrictForwardPorts', { strictForwardPorts: true }, 'prohibited', 'open'],
   ] as const).map(([when, main, foreign, ours]): Case => ({
     of: 'dnat', when, with: {
       zones: { public: { ...outer, forwardPorts: [forward('90', '80', inside.v4), forward('91', '80', inside.v6), forward('92', '8080')] } }, main,
@@ -215,7 +215,7 @@ export const verdictCases: readonly Case[] = [
   },
   {
     of: 'log.denied', when: 'the filters before the zones',
-    with: { zones: { public: { ...outer, ...take } }, main: { logDenied: 'all', firewalld: { IPv6_rpfilter: 'strict', RFC3964_IPv4: 'yes' } } },
+    with: { zones: { public: { ...outer, ...take } }, main: { logDenied: 'all', ipv6Rpfilter: 'strict', rfc3964Ipv4: true } },
     crafted: [
       { from: 'outside', to: 'host', kind: 'tcp', port: 22, source: [null, '2001:db8:2::9'], fate: 'drop' },
       { from: 'outside', to: [null, '2002:a00:1::1'], kind: 'udp', fate: unreachable },
@@ -243,7 +243,7 @@ export const verdictCases: readonly Case[] = [
   },
 
   ...([['strict', 'drop', 'drop'], ['loose', 'accept', 'drop'], ['no', 'accept', 'accept']] as const).map(([mode, other, nowhere]): Case => ({
-    of: 'rpfilter', when: mode, with: { zones: { public: { ...outer, ...take } }, main: { firewalld: { IPv6_rpfilter: mode } } },
+    of: 'rpfilter', when: mode, with: { zones: { public: { ...outer, ...take } }, main: { ipv6Rpfilter: mode } },
     around: async (one) => {
       // a sender that nothing leads back to; all others have the default route
       await one.host.firewall.ok(['ip', '-6', 'route', 'add', 'blackhole', '2001:db8:dead::/48'])
@@ -262,7 +262,7 @@ export const verdictCases: readonly Case[] = [
     ],
   })),
   ...([['yes', unreachable, 'drop'], ['no', 'accept', 'accept']] as const).map(([mode, through, sent]): Case => ({
-    of: 'rfc3964', when: mode, with: { zones: { public: { ...outer, ...take } }, main: { firewalld: { RFC3964_IPv4: mode } } },
+    of: 'rfc3964', when: mode, with: { zones: { public: { ...outer, ...take } }, main: { rfc3964Ipv4: mode === 'yes' } },
     crafted: [
       ...['2002:a00:1::1', '2002:c0a8:101::1', '2002:ac10:1::1', '2002:a9fe:1::1', '2002:7f00:1::1', '2002:e000:1::1', '::ffff:0:1', '::c000:201'].flatMap((destination): readonly Crafted[] => [
         // addresses of the first 96 bits are never sent on by a router
