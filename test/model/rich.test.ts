@@ -40,6 +40,30 @@ t.test('every rule recorded from firewalld 2.5.0 is accepted in the same canonic
   t.end()
 })
 
+t.test('a limit belongs to the part it follows, else to the next one, and is never forgotten', (t) => {
+  const rows: Readonly<Record<string, string | undefined>> = {
+    'log limit value=1/m drop limit value=2/m': 'log limit value="1/m" drop limit value="2/m"',
+    'log prefix=x limit value=1/m level=info drop': 'log prefix="x" level="info" limit value="1/m" drop',
+    // as in firewalld, which a recording and its parser say (test/compat/rich-judge.test.ts)
+    'drop priority=1 limit value=3/m audit': 'audit limit value="3/m" drop',
+    'log priority=1 limit value=3/m drop': 'log drop limit value="3/m"',
+    'limit value=1/s limit value=2/s drop': 'drop limit value="2/s"',
+    'limit value=1/s log priority=1 limit value=2/s drop': 'log limit value="1/s" drop limit value="2/s"',
+    // firewalld forgets it
+    'drop priority=1 limit value=3/m': 'drop limit value="3/m"',
+    'drop priority=1 limit value=3/m audit limit value=4/m': 'audit limit value="4/m" drop limit value="3/m"',
+    'log priority=1 limit value=1/s audit limit value=2/s drop': 'log limit value="1/s" audit limit value="2/s" drop',
+    'limit value=1/s drop limit value=2/s': undefined,
+  }
+  for (const [text, canonical] of Object.entries(rows)) {
+    const given = `rule service name="ssh" ${text}`
+    const priority = text.includes('priority=1') ? ' priority="1"' : ''
+    if (canonical === undefined) t.equal(ask(given).code, 'INVALID_RULE', text)
+    else t.equal(ask(given).canonical, `rule${priority} service name="ssh" ${canonical}`, text)
+  }
+  t.end()
+})
+
 t.test('a bad limit is told last of what is wrong before it', (t) => {
   const rows: Readonly<Record<string, string>> = {
     'rule source address="1:2:3:4:6::" icmp-block name="redirect" log level="info" limit value="1/2m"': 'MISSING_FAMILY',
@@ -76,7 +100,6 @@ const different: Readonly<Record<string, { readonly canonical?: string; readonly
   'rule service name=ssh mark set="1 "': { code: 'INVALID_MARK', because: 'not in the grammar' },
   'rule service name=ssh mark set=0b1': { code: 'INVALID_MARK', because: 'not in the grammar' },
   'rule service name=ssh mark set=1_0': { code: 'INVALID_MARK', because: 'not in the grammar' },
-  'rule audit priority=5 limit value=1/s drop': { canonical: 'rule priority="5" audit limit value="1/s" drop', because: 'attributes of the rule may stand anywhere' },
   'rule masquerade tcp-mss-clamp': { code: 'INVALID_RULE', because: 'firewalld drops the masquerade without a word' },
 }
 

@@ -40,7 +40,11 @@ const attributesOf: Readonly<Record<Part, readonly string[]>> = {
   source: sourceAttributes, destination: destinationAttributes, log: logAttributes, nflog: nflogAttributes, audit: [], ...actionAttributes,
 }
 
-/** A limit belongs to the part it follows if that is one of these, otherwise to the next of these. */
+/**
+ * A limit belongs to the part whose words it follows if that is one of these; an attribute of the rule ends a part. Otherwise
+ * it belongs to the next of these, as in firewalld. Where that one has its own or there is none, firewalld drops the limit
+ * without a word, and a rule that is meant to be limited is unlimited: here it goes to the last one before, or any later.
+ */
 const limitable: ReadonlySet<Part> = new Set<Part>(['log', 'nflog', 'audit', 'accept', 'drop', 'reject', 'mark'])
 
 interface Clause {
@@ -52,6 +56,12 @@ interface Clause {
 
 /** A bad one is told only when everything before it is right, as in firewalld. */
 type ReadLimit = { readonly value: RichLimit } | { readonly wrong: DerpanetError }
+
+/** A limit that follows no part of its own: it stands before the clause of that index. */
+interface LooseLimit {
+  readonly before: number
+  readonly limit: ReadLimit
+}
 
 interface Words {
   readonly clauses: readonly Clause[]
@@ -94,22 +104,26 @@ function readWords(text: string): Words {
   const clauses: Clause[] = []
   let family: Family | null = null
   let priority = 0
-  let pending: ReadLimit | null = null
+  const loose: LooseLimit[] = []
   let open: Clause | undefined
+  let isOver = false
   let limit: Map<string, string> | null = null
+  let owner: Clause | undefined
   const closeLimit = (): void => {
     if (limit === null) return
     const parsed = readLimit(limit)
     limit = null
-    if (open !== undefined && limitable.has(open.word)) open.limit = parsed
-    else pending = parsed
+    if (owner !== undefined) owner.limit = parsed
+    else loose.push({ before: clauses.length, limit: parsed })
   }
   for (const token of rest) {
     if (token.kind === 'attribute') {
       const { name, value } = token
-      if (name === 'family') family = parseFamily(value)
-      else if (name === 'priority') priority = parsePriority(value)
-      else if (limit !== null && !(limit as Map<string, string>).has(name) && (limitAttributes as readonly string[]).includes(name)) (limit as Map<string, string>).set(name, value)
+      if (name === 'family' || name === 'priority') {
+        if (name === 'family') family = parseFamily(value)
+        else priority = parsePriority(value)
+        isOver = true
+      } else if (limit !== null && !(limit as Map<string, string>).has(name) && (limitAttributes as readonly string[]).includes(name)) (limit as Map<string, string>).set(name, value)
       else if (limit !== null && limit.size === 0) refuse('INVALID_RULE', "'limit' without a value")
       else if (open !== undefined && takes(open, name)) open.attributes.set(name, value)
       else refuse('INVALID_RULE', knownAttributes.has(name) ? outside(name) : `bad attribute '${name}'`)
@@ -119,6 +133,7 @@ function readWords(text: string): Words {
     if (word === 'limit') {
       closeLimit()
       limit = new Map()
+      owner = open !== undefined && limitable.has(open.word) && !isOver ? open : undefined
     } else if (word === 'NOT' || word === 'not') {
       if (open?.word !== 'source' && open?.word !== 'destination') return refuse('INVALID_RULE', "'NOT' outside of source and destination")
       open.not = true
@@ -126,10 +141,11 @@ function readWords(text: string): Words {
       closeLimit()
       open = { word, attributes: new Map(), not: false, limit: null }
       clauses.push(open)
+      isOver = false
     } else refuse('INVALID_RULE', `unknown element ${word}`)
   }
   closeLimit()
-  return { clauses: spendPending(clauses, pending), family, priority }
+  return { clauses: withLoose(clauses, loose), family, priority }
 }
 
 function readLimit(attributes: Attributes): ReadLimit {
@@ -141,13 +157,17 @@ function readLimit(attributes: Attributes): ReadLimit {
   }
 }
 
-/** A limit written before its part goes to the first log, audit or action after it that has none of its own. */
-function spendPending(clauses: readonly Clause[], pending: ReadLimit | null): readonly Clause[] {
-  if (pending === null) return clauses
-  const taker = clauses.find((clause) => limitable.has(clause.word) && clause.limit === null)
-  // firewalld drops such a limit without a word: a rule that is meant to be limited would be unlimited
-  if (taker === undefined) return refuse('INVALID_RULE', 'limit without log, audit or action')
-  return clauses.map((clause) => (clause === taker ? { ...clause, limit: pending } : clause))
+/** Of several limits in one place the last one counts, as in firewalld. */
+function withLoose(clauses: readonly Clause[], loose: readonly LooseLimit[]): readonly Clause[] {
+  for (const { before, limit } of new Map(loose.map((one) => [one.before, one])).values()) {
+    const able = clauses.filter(({ word }) => limitable.has(word))
+    const next = able.filter((clause) => clauses.indexOf(clause) >= before)
+    const earlier = able.filter((clause) => !next.includes(clause)).reverse()
+    const taker = [...next.slice(0, 1), ...earlier, ...next.slice(1)].find((clause) => clause.limit === null)
+    if (taker === undefined) return refuse('INVALID_RULE', 'limit without log, audit or action')
+    taker.limit = limit
+  }
+  return clauses
 }
 
 /** Parts that firewalld reads together with their one attribute: a second one stands outside of them. */
