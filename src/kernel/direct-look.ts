@@ -22,24 +22,24 @@ export function keyOf({ ipv, table, chain }: DirectChain): string {
   return JSON.stringify([ipv, table, chain])
 }
 
-/** Bridges are not looked at: ebtables counts and lists in ways of its own. */
+/** ebtables cannot be asked for a single rule: what is missed of a bridge is chains and rules, never a passthrough. */
 export async function missingOf({ chains, rules, passthroughs }: DirectSettings, homeOf: (rule: DirectRule) => Home, run: Passthrough): Promise<Missing> {
   const listings = new Map<string, Listing>()
   const listing = async (ipv: DirectFamily, table: string): Promise<Listing> => {
     const key = JSON.stringify([ipv, table])
-    const known = listings.get(key) ?? readListing(await run(ipv, ['-t', table, '-S']))
+    const known = listings.get(key) ?? (ipv === 'eb' ? readBridgeListing(await run(ipv, ['-t', table, '-L'])) : readListing(await run(ipv, ['-t', table, '-S'])))
     listings.set(key, known)
     return known
   }
   const lines: string[] = []
   const gone: DirectChain[] = []
-  for (const chain of chains.filter(({ ipv }) => ipv !== 'eb')) {
+  for (const chain of chains) {
     if ((await listing(chain.ipv, chain.table)).rules.has(chain.chain)) continue
     gone.push(chain)
     lines.push(`direct: chain ${chain.chain} in ${chain.ipv} ${chain.table} is gone`)
   }
   const wanted = new Map<string, { readonly home: Home; count: number }>()
-  for (const rule of rules.filter(({ ipv }) => ipv !== 'eb')) {
+  for (const rule of rules) {
     const home = homeOf(rule)
     const found = wanted.get(keyOf(home)) ?? { home, count: 0 }
     found.count++
@@ -79,6 +79,19 @@ function readListing(text: string): Listing {
     const list = rules.get(chain) ?? []
     if (kind === 'A') list.push(rest)
     rules.set(chain, list)
+  }
+  return { rules }
+}
+
+/** As `ebtables -L` prints a table: a head for each chain, its rules, an empty line. */
+function readBridgeListing(text: string): Listing {
+  const rules = new Map<string, string[]>()
+  let list: string[] | null = null
+  for (const line of text.split('\n').map((one) => one.trim())) {
+    const chain = /^Bridge chain: (\S+), entries: /.exec(line)?.[1]
+    if (chain !== undefined) rules.set(chain, list = [])
+    else if (line === '') list = null
+    else list?.push(line)
   }
   return { rules }
 }

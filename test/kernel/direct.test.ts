@@ -132,6 +132,29 @@ for (const variant of variants) {
       t.match(await run('eb', ['-t', 'filter', '-L']), /INPUT_direct[\s\S]*-p ARP -j ACCEPT/)
       await put({})
       t.notMatch(await run('eb', ['-t', 'filter', '-L']), /direct/)
+      await direct.purge()
+    })
+
+    t.test('bridges: what others flush is missed, and put back', async (t) => {
+      if (await run('eb', ['-t', 'filter', '-L']).then(() => false, () => true)) return t.comment('this kernel has no tables for this ebtables')
+      direct = createDirect({ run, stateDir, sign: (tables) => one.dataplane.sign(tables) })
+      const arp = (words: string): DirectRule => ({ ipv: 'eb', table: 'filter', chain: 'INPUT', priority: 0, args: ['-p', 'ARP', ...words.split(' ')] })
+      const settings = { chains: [{ ipv: 'eb' as const, table: 'filter', chain: 'arps' }], rules: [arp('-j arps'), arp('-j ACCEPT')] }
+      await put(settings)
+      t.same(await direct.drift!(), { lines: [], by: null })
+      const whole = await run('eb', ['-t', 'filter', '-L'])
+      for (const [damage, ...lines] of [
+        [[['-F', 'INPUT_direct']], 'direct: 0 of 2 rules left in INPUT_direct of eb filter'],
+        [[['-D', 'INPUT', '-j', 'INPUT_direct']], 'direct: 2 of 2 rules left in INPUT_direct of eb filter, and nobody calls it'],
+        [[['-F'], ['-X']], 'direct: chain arps in eb filter is gone', 'direct: 0 of 2 rules left in INPUT_direct of eb filter, and nobody calls it'],
+      ] as const) {
+        for (const args of damage) await run('eb', ['-t', 'filter', ...args])
+        t.same((await direct.drift!()).lines, lines)
+        await put(settings)
+        t.same((await direct.drift!()).lines, [])
+        t.equal(await run('eb', ['-t', 'filter', '-L']), whole)
+      }
+      await direct.purge()
     })
 
     t.test('a tool that refuses says so, and what was begun is taken back', async (t) => {
