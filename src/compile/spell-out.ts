@@ -20,10 +20,26 @@ export const maxSpelledEntries = 1024
 /** Options that decide how much fits, not what an entry means. */
 const sizes: readonly string[] = ['hashsize', 'maxelem']
 
-/** Can its entries be written as rules? Not those that come with a time to live, which only the kernel's set knows. */
+/**
+ * Can its entries be written as rules? None always can. A set with a timeout has none here: they come one by one, with a time
+ * to live that only the kernel's set knows.
+ */
 export function canSpellOut({ user, elements }: PlanSet): boolean {
-  if (user === undefined || elements.kind !== 'text' || Object.entries(user.options).some(([option, value]) => !sizes.includes(option) && !(option === 'timeout' && value === '0'))) return false
-  return /^hash:(mac|(ip|net)(,(port|mark))?)$/.test(user.type) && (elements.count ?? elements.entries.length) <= maxSpelledEntries
+  if (user === undefined || elements.kind !== 'text') return false
+  const count = elements.count ?? elements.entries.length
+  if (count === 0) return true
+  if (Object.entries(user.options).some(([option, value]) => !sizes.includes(option) && !(option === 'timeout' && value === '0'))) return false
+  return /^hash:(mac|(ip|net)(,(port|mark))?)$/.test(user.type) && count <= maxSpelledEntries
+}
+
+/** Who asks for the set of this role, each once, in the words of the configuration and with its place. */
+export function setUsers(plan: Plan, role: string): readonly string[] {
+  const asking = plan.chains.flatMap(({ rules }) => rules.filter(({ match }) => match.some((one) => one.kind === 'set' && one.role === role)))
+  return [...new Set(asking.map(({ origin, id }) => {
+    if (origin === undefined) return id === '' ? 'a zone' : id
+    const { file, position, text } = origin
+    return file === undefined ? text : `${text} (${file}${position === undefined ? '' : `:${position.line}`})`
+  }))]
 }
 
 /** The plan without the sets of these roles, all of which {@link canSpellOut}; the same object when there are none of them. */

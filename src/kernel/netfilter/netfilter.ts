@@ -174,6 +174,7 @@ class Netfilter implements NetfilterDataplane {
   async editTimed(edit: TimedEdit): Promise<void> {
     const { plan } = this
     if (plan === null) throw new Error('no ruleset is in force')
+    this.setTypes.requireHeld(edit.ipset)
     await editTimedSet(this.kernel, plan, (await this.open()).state, edit)
   }
 
@@ -297,7 +298,7 @@ class Netfilter implements NetfilterDataplane {
     if (this.plan !== null) details.push({ subject: 'sets', text: String(state.sets.size) })
     if (this.unkept !== null) details.push({ subject: 'state file', text: `cannot be written: ${this.unkept}` })
     for (const name of this.helpers.missing()) details.push({ subject: `helper ${name}`, text: 'not in this kernel' })
-    for (const type of this.setTypes.missing()) details.push({ subject: `sets of type ${type}`, text: 'not in this kernel: their entries are rules' })
+    for (const type of this.setTypes.missing()) details.push({ subject: `sets of type ${type}`, text: 'not in this kernel: their entries are rules, and none can come with a timeout' })
     if (this.problem !== null) details.push({ subject: 'last failure', text: this.problem })
     return { name: this.name, state: this.problem !== null ? 'degraded' : this.plan === null ? 'off' : 'ok', details }
   }

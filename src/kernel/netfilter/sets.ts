@@ -1,6 +1,6 @@
 // Our kernel sets: which hold what by our own records, loading new ones, editing live ones, destroying what nobody uses.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { printable } from '../../errors.ts'
+import { DerpanetError, printable } from '../../errors.ts'
 import { setMarker, setName, slots } from '../../compile/netfilter/names.ts'
 import type { Plan, PlanSet, TimedEdit } from '../../compile/plan.ts'
 import type { LiveEdit, SetLoad } from '../../diff/diff.ts'
@@ -59,7 +59,7 @@ export async function editSets(kernel: KernelSets, state: NetfilterState, edits:
 export async function editTimedSet(kernel: KernelSets, plan: Plan, state: NetfilterState, { ipset, flush, add, remove }: TimedEdit): Promise<void> {
   const set = plan.sets.find(({ user }) => user?.name === ipset)
   const name = set === undefined ? undefined : slots.map((slot) => setName(set.role, slot)).find((one) => state.sets.get(one)?.digest === set.digest)
-  if (set === undefined || name === undefined) throw new Error(`ipset ${printable(ipset)} is not in the kernel`)
+  if (set === undefined || name === undefined) throw new DerpanetError('COMMAND_FAILED', `ipset '${printable(ipset)}' is not in the kernel`)
   if (flush) await kernel.flush(name)
   await kernel.edit([{ name, set, command: 'add', entries: add }, { name, set, command: 'del', entries: remove }])
 }

@@ -87,6 +87,24 @@ for (const variant of variants) {
       await one.both('-t', 'raw', '-F', 'PREROUTING')
     })
 
+    t.test('a set that the kernel cannot hold is empty or written as rules, and is refused by name otherwise', async (t) => {
+      const lacks = async (type: string): Promise<boolean> => (await one.host.firewall.run(['ipset', 'create', 'probe', type])).status !== 0
+      if (!await lacks('hash:mac')) return t.comment('this kernel has it')
+      const zones = (...richRules: readonly string[]) => ({ public: { interfaces: ['ext0'], ports: ['22/tcp'], richRules }, home: { sources: ['ipset:timed'], ports: ['80/tcp'] } })
+      const ipsets = {
+        timed: { type: 'hash:mac', entries: [], options: { timeout: '600' } },
+        many: { type: 'hash:mac', entries: Array.from({ length: 1025 }, (_, at) => `02:00:00:00:0${at >> 8}:${(at & 255).toString(16).padStart(2, '0')}`), options: {} },
+      }
+      await one.apply({ zones: zones(), ipsets })
+      t.same([...await probe(22), ...await probe(80)], ['open', 'open', 'reject icmp3/13', 'reject icmp1/1'], 'nobody is in the empty set')
+      await t.rejects(one.dataplane.editTimed!({ ipset: 'timed', flush: false, add: [addresses.macs.outside], remove: [] }),
+        { code: 'COMMAND_FAILED', message: /ipset 'timed': this kernel has no sets of type hash:mac, and entries with a timeout cannot be rules/ })
+      await t.rejects(one.apply({ zones: zones('rule source ipset="many" drop'), ipsets }),
+        { code: 'COMMAND_FAILED', message: /ipset 'many': this kernel has no sets of type hash:mac, and these entries cannot be written as rules; asked for by zone public: .*many/ })
+      t.same(await probe(22), ['open', 'open'], 'what was in force stays')
+      t.ok((await one.dataplane.status()).details.some(({ subject }) => subject === 'sets of type hash:mac'))
+    })
+
     t.test('tcp-mss-clamp: the segment size that a forwarded SYN announces', async (t) => {
       await one.apply({ zones: { public: { interfaces: ['ext0'], target: 'ACCEPT', richRules: ['rule tcp-mss-clamp value="1000"'] } } })
       await one.both('-t', 'mangle', '-A', 'POSTROUTING', '-p', 'tcp', '--tcp-flags', 'SYN,ACK', 'SYN', '-m', 'tcpmss', '--mss', '1000')
