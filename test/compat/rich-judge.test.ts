@@ -114,7 +114,7 @@ const verdicts: readonly VerdictRow[] = [
   },
   { because: 'TCP has no segment of that size', example: 'rule tcp-mss-clamp value=99999999', holds: weRefuse('INVALID_RULE', /^tcp-mss-clamp value '\d{7,}'/) },
   { because: 'no prefix, cannot be matched', example: 'rule family=ipv4 source address=10.0.0.0/255.0.255.0 accept', holds: weRefuse('INVALID_ADDR', /^[\d.]+\/[\d.]+$/) },
-  { because: 'no port: a range without an end', example: 'rule port port=80- protocol=tcp accept', holds: weRefuse('INVALID_PORT', /^\d+-$/) },
+  { because: 'no port: a range without an end', example: 'rule port port=80- protocol=tcp accept', holds: weRefuse('INVALID_PORT', /^[^-]+-$/) },
   {
     because: 'no number that iptables reads: Python takes blanks, signs, underscores and other bases', example: 'rule service name=ssh mark set=1_0',
     holds: (_text, our, their) => /^INVALID_(PORT|PROTOCOL|PRIORITY|MARK|LIMIT|NFLOG_GROUP|NFLOG_QUEUE)$/.test(our.code ?? '') && their.canonical !== undefined && /\s\d|\d\s|\s\/|\/\s|_|\+|\b0[bo]/.test(our.detail ?? ''),
