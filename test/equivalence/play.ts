@@ -1,27 +1,10 @@
 // Plays one sequence on both sides and says where they differ. What the written list of deviations excuses is counted, not told.
-import { readFileSync } from 'node:fs'
 import { describePacket, type PacketCase } from '../support/random-packets.ts'
 import { formatCall, type Answered, type Call } from './calls.ts'
+import { excuseForAnswer, excuseForLine, excuseForPacket, respelled, type Deviation } from './deviations.ts'
+import { sceneOf, type Scene } from './scene.ts'
 import type { Sequence } from './random-calls.ts'
 import { openSide, type Backend, type Side } from './sides.ts'
-
-/** One known difference. All patterns are regular expressions. */
-export interface Deviation {
-  readonly name: string
-  readonly reason: string
-  /** Where it is written down: a statement of firewalld's semantics, an upstream issue, a decision record. */
-  readonly source: string
-  /** The whole line of a difference, as {@link Difference.line}. */
-  readonly line?: string
-  /** Instead of a line: what one side spells otherwise, in answers about state; replaced on both sides before they are compared. */
-  readonly respell?: readonly [pattern: string, by: string]
-  /** Each must fit one of the sequence's commands, written as JSON; absent = whatever they are. */
-  readonly after?: readonly string[]
-  /** Commands that show it on their own; played to see that it still is so. */
-  readonly example: readonly Call[]
-}
-
-export const deviations = JSON.parse(readFileSync(new URL('deviations.json', import.meta.url), 'utf8')) as readonly Deviation[]
 
 export interface Difference {
   /** `call zone.addPort("public", …): firewalld X, derpanetd Y`, `state …` or `packet …`, the same way. */
@@ -80,35 +63,56 @@ export interface Played {
   readonly verdicts: ReadonlyMap<number, string>
 }
 
-/** The calls of a sequence but for `skipped`, then questions and packets. Does not reset. */
-export async function play(pair: Pair, sequence: Sequence, cases: readonly PacketCase[], skipped: ReadonlySet<number> = new Set()): Promise<Played> {
+export interface PlayOptions {
+  /** Calls that are left out. */
+  readonly skipped?: ReadonlySet<number>
+  /** End after the first call that differs for a written reason: the sequence is then worth playing without that call only. */
+  readonly endsAtExcused?: boolean
+}
+
+/** The calls of a sequence, then questions and packets. Does not reset. */
+export async function play(pair: Pair, sequence: Sequence, cases: readonly PacketCase[], { skipped = new Set(), endsAtExcused = false }: PlayOptions = {}): Promise<Played> {
   const sides = [pair.firewalld, pair.derpanetd] as const
-  const text = sequence.calls.filter((_, index) => !skipped.has(index)).map((call) => JSON.stringify(call)).join('\n')
   const differences: Difference[] = []
   const results: Answered[] = []
-  const add = (line: string, about: Difference['about']): void => { differences.push({ line, about, excuse: excuseFor(line, text) }) }
   for (const [index, call] of sequence.calls.entries()) {
     if (skipped.has(index)) continue
     const [theirs, ours] = await both(sides, call)
     results.push(theirs)
-    if (theirs.result !== ours.result) add(`call ${formatCall(call)}: firewalld ${told(theirs)}, derpanetd ${told(ours)}`, { kind: 'call', index })
+    if (theirs.result === ours.result) continue
+    const line = `call ${formatCall(call)}: firewalld ${told(theirs)}, derpanetd ${told(ours)}`
+    const spelling = respelled(theirs.result, ours.result)
+    const excuse = spelling ?? excuseForLine(line)
+    differences.push({ line, about: spelling === null ? { kind: 'call', index } : { kind: 'state' }, excuse })
+    if (excuse !== null && spelling === null && endsAtExcused) return { differences, results, verdicts: new Map() }
   }
+  let scene: Scene | null = null
+  const inForce = async (): Promise<Scene> => (scene ??= await sceneOf((call) => pair.derpanetd.call(call)))
   // questions change nothing: all at once
   for (const [call, [theirs, ours]] of await Promise.all(sequence.questions.map(async (call) => [call, await both(sides, call)] as const))) {
     if (theirs.result === ours.result) continue
     const line = `state ${formatCall(call)}: firewalld ${told(theirs)}, derpanetd ${told(ours)}`
-    const excuse = respelled(theirs.result, ours.result)
-    if (excuse === null) add(line, { kind: 'state' })
-    else differences.push({ line, about: { kind: 'state' }, excuse })
+    differences.push({ line, about: { kind: 'state' }, excuse: respelled(theirs.result, ours.result) ?? excuseForLine(line) ?? excuseForAnswer(call, theirs.result, ours.result, await inForce()) })
   }
-  const ranges = [...text.matchAll(/"(\d+)-(\d+)"/g)].map(([, first, last]) => [Number(first), Number(last)] as const)
-  const differing = ([theirs, ours]: readonly ReadonlyMap<number, string>[]): PacketCase[] =>
-    cases.filter(({ marker }) => !isSame(theirs?.get(marker) ?? '', ours?.get(marker) ?? '', ranges))
-  let seen = await Promise.all(sides.map(({ observatory }) => observatory.observe(cases, 25)))
+  const ranges = translatedRanges(sequence.calls)
+  const look = async (waitMs: number): Promise<{ readonly found: readonly Difference[]; readonly seen: ReadonlyMap<number, string> }> => {
+    const [theirs, ours] = await Promise.all(sides.map(({ observatory }) => observatory.observe(cases, waitMs))) as [ReadonlyMap<number, string>, ReadonlyMap<number, string>]
+    const found: Difference[] = []
+    const excuses = new Map<number, Deviation | null>()
+    for (const one of cases) {
+      const fates = { firewalld: theirs.get(one.marker) ?? '', derpanetd: ours.get(one.marker) ?? '' }
+      if (isSame(fates.firewalld, fates.derpanetd, ranges)) continue
+      // what follows a packet that had another fate has another one for the same reason
+      const excuse = excuseForPacket(one, fates, await inForce()) ?? (one.follows === undefined ? null : excuses.get(one.follows.marker) ?? null)
+      excuses.set(one.marker, excuse)
+      found.push({ line: `packet ${describePacket(one)}: firewalld ${fates.firewalld}, derpanetd ${fates.derpanetd}`, about: { kind: 'packet', one }, excuse })
+    }
+    return { found, seen: theirs }
+  }
+  let looked = await look(25)
   // a busy machine may be late once
-  if (differing(seen).length > 0) seen = await Promise.all(sides.map(({ observatory }) => observatory.observe(cases, 400)))
-  for (const one of differing(seen)) add(`packet ${describePacket(one)}: firewalld ${seen[0]?.get(one.marker)}, derpanetd ${seen[1]?.get(one.marker)}`, { kind: 'packet', one })
-  return { differences, results, verdicts: seen[0] as ReadonlyMap<number, string> }
+  if (looked.found.some(({ excuse }) => excuse === null)) looked = await look(400)
+  return { differences: [...differences, ...looked.found], results, verdicts: looked.seen }
 }
 
 async function both([firewalld, derpanetd]: readonly [Side, Side], call: Call): Promise<readonly [Answered, Answered]> {
@@ -119,29 +123,17 @@ function told({ result, text }: Answered): string {
   return text === '' ? result : `${result} [${text.replaceAll('\n', ' ').slice(0, 160)}]`
 }
 
+/** Ranges of ports that packets are translated to. */
+function translatedRanges(calls: readonly Call[]): readonly (readonly [number, number])[] {
+  const text = calls.map((call) => JSON.stringify(call)).join('\n')
+  const written = [/to-port=\\?"?(\d+)-(\d+)/g, /ForwardPort","[^"]*","[^"]*","\w+","(\d+)-(\d+)"/g, /\["[\d-]+","\w+","(\d+)-(\d+)","[^"]*"\]/g]
+  return written.flatMap((pattern) => [...text.matchAll(pattern)].map(([, first, last]) => [Number(first), Number(last)] as const))
+}
+
 /** Of a range of ports to translate to, the kernel takes any. */
 function isSame(theirs: string, ours: string, ranges: readonly (readonly [number, number])[]): boolean {
   if (theirs === ours) return true
   const [one, other] = [theirs, ours].map((text) => /^(accept \S+):(\d+)((?: mark .*)?)$/.exec(text))
   if (one == null || other == null || one[1] !== other[1] || one[3] !== other[3]) return false
   return ranges.some(([first, last]) => [one, other].every((match) => Number(match[2]) >= first && Number(match[2]) <= last))
-}
-
-/** The deviation that makes both the same text; null = none does. */
-function respelled(theirs: string, ours: string): Deviation | null {
-  let last: Deviation | null = null
-  let [one, other] = [theirs, ours]
-  for (const deviation of deviations) {
-    if (deviation.respell === undefined) continue
-    const [pattern, by] = deviation.respell
-    const next = [one, other].map((text) => text.replace(new RegExp(pattern, 'g'), by)) as [string, string]
-    if (next[0] !== one || next[1] !== other) last = deviation
-    ;[one, other] = next
-    if (one === other) return last
-  }
-  return null
-}
-
-export function excuseFor(line: string, calls: string): Deviation | null {
-  return deviations.find((one) => one.line !== undefined && new RegExp(one.line).test(line) && (one.after ?? []).every((pattern) => new RegExp(pattern).test(calls))) ?? null
 }

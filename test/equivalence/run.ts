@@ -3,7 +3,8 @@ import { runtimeOf } from '../support/configuration.ts'
 import { randomPackets, type PacketCase } from '../support/random-packets.ts'
 import { createRandom } from '../support/random.ts'
 import { formatCalls, type Call } from './calls.ts'
-import { deviations, openPair, play, reset, type Difference, type Pair, type Played } from './play.ts'
+import { deviations } from './deviations.ts'
+import { openPair, play, reset, type Difference, type Pair, type Played } from './play.ts'
 import { randomSequence, resetOf, type Sequence } from './random-calls.ts'
 import type { Backend } from './sides.ts'
 
@@ -92,7 +93,8 @@ export async function runEquivalence(options: RunOptions): Promise<Report> {
   }
   say(`\n${sequences} sequences, ${calls} commands, ${packets} packets in ${((Date.now() - started) / 1000).toFixed(0)} s: ${unexcused} sequences differ; ${renewals} times a daemon was started anew`)
   say(`packets: ${[...verdicts].sort((a, b) => b[1] - a[1]).map(([kind, times]) => `${kind} ${times}`).join(', ')}`)
-  say(`excused: ${[...excused].map(([name, times]) => `${name} ${times}`).join(', ') || 'nothing'}`)
+  say('differences excused, by the deviation that accounts for them:')
+  for (const { name } of [...deviations].sort((a, b) => (excused.get(b.name) ?? 0) - (excused.get(a.name) ?? 0))) say(`${String(excused.get(name) ?? 0).padStart(6)}  ${name}`)
   return { sequences, calls, packets, unexcused, stale, excused, verdicts }
 }
 
@@ -111,7 +113,7 @@ async function playExcused(pair: Pair, sequence: Sequence, cases: readonly Packe
   const skipped = new Set(without)
   const kept: Difference[] = []
   for (;;) {
-    const played = await play(pair, sequence, cases, skipped)
+    const played = await play(pair, sequence, cases, { skipped, endsAtExcused: true })
     const known = played.differences.filter(({ about, excuse }) => about.kind === 'call' && excuse !== null)
     if (known.length === 0) return { played: { ...played, differences: [...kept, ...played.differences] }, skipped }
     // only the first: what follows it may come of it
@@ -130,7 +132,7 @@ async function shrink(pair: Pair, sequence: Sequence, cases: readonly PacketCase
   const subject = (line: string): string => line.split(': firewalld')[0] ?? ''
   const fails = async (left: ReadonlySet<number>): Promise<boolean> => {
     const skipped = new Set(sequence.calls.map((_, index) => index).filter((index) => !left.has(index)))
-    const { differences } = await play(pair, { ...sequence, questions: about.kind === 'state' ? sequence.questions : [] }, wanted, skipped)
+    const { differences } = await play(pair, { ...sequence, questions: about.kind === 'state' ? sequence.questions : [] }, wanted, { skipped })
     await reset(pair, sequence.reset)
     return differences.some(({ line, excuse }) => excuse === null && subject(line) === subject(difference.line))
   }

@@ -4,7 +4,8 @@
 // TEST_TIMEOUT_SEC=600 TEST_TIMEOUT_FULL_SEC=7200
 import t from 'tap'
 import { formatCalls, type Call } from '../equivalence/calls.ts'
-import { deviations, openPair, play, reset } from '../equivalence/play.ts'
+import { deviations } from '../equivalence/deviations.ts'
+import { openPair, play, reset } from '../equivalence/play.ts'
 import { resetOf } from '../equivalence/random-calls.ts'
 import { runEquivalence } from '../equivalence/run.ts'
 import { runtimeOf } from '../support/configuration.ts'
@@ -17,11 +18,13 @@ const skip = whyNoPrivateHost() ?? false
 /** The sample is always the same: what new sequences find is the business of a full run, and not of whoever changes something else. */
 const knownSeed = 21
 
-t.test('every deviation has a reason and a source, and a name of its own', (t) => {
-  for (const { name, reason, source, line, respell } of deviations) {
+t.test('every deviation has a reason, a source and a name of its own, and says of what it is', (t) => {
+  for (const { name, reason, source, line, answer, respell, packet, opens } of deviations) {
     t.ok(reason.length > 40 && source.length > 10, name)
-    t.ok((line === undefined) !== (respell === undefined), `${name}: a line or a spelling`)
+    t.ok([line, answer, respell, packet].some((one) => one !== undefined), `${name}: a line, an answer, a spelling or a packet`)
     if (line !== undefined) t.match(line, /^\^|^\(\^|\|\^/, `${name}: from the beginning of the line`)
+    if (packet !== undefined) t.ok(packet.when !== undefined || packet.is !== undefined, `${name}: not just any packet`)
+    t.ok(opens === undefined || (packet !== undefined && opens.length > 60), `${name}: why it opens`)
   }
   t.equal(new Set(deviations.map(({ name }) => name)).size, deviations.length)
   t.end()

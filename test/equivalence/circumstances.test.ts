@@ -1,0 +1,92 @@
+// A written deviation excuses a packet under its own circumstance and no other, and an open door only where it says why.
+import t from 'tap'
+import type { Packet } from '../../src/model/packet.ts'
+import { addrOf } from '../support/frame.ts'
+import { excuseForAnswer, excuseForPacket } from './deviations.ts'
+import { concerns, fitting, waysOf, zoneOf, type Scene, type ScenePolicy } from './scene.ts'
+
+const nowhere: Scene = { defaultZone: 'public', bindings: [], forwards: new Set(), policies: [], ipsets: new Map(), panic: false, denials: [], forwardPorts: [] }
+const policy = (part: Partial<ScenePolicy>): ScenePolicy => ({ name: 'one', ingress: ['ANY'], egress: ['ANY'], loaded: null, priority: -1, can: new Set(['refuse']), ...part })
+const through: Packet = {
+  direction: 'forward', family: 'ipv4', protocol: 6, source: addrOf('203.0.113.5'), destination: addrOf('198.51.100.7'), sourcePort: 5000, destinationPort: 80,
+  inInterface: 'ext0', outInterface: 'int0', sourceMac: '02:00:5e:00:01:02',
+}
+const bound = (zone: string, interfaces: readonly string[], sources: readonly string[] = []): Scene['bindings'][number] => ({ zone, interfaces, sources })
+const excuse = (scene: Partial<Scene>, firewalld: string, derpanetd: string, packet: Partial<Packet> = {}): string | null =>
+  excuseForPacket({ packet: { ...through, ...packet }, marker: 1 }, { firewalld, derpanetd }, { ...nowhere, ...scene })?.name ?? null
+const passed = 'accept 203.0.113.5>198.51.100.7:80'
+
+t.test('sources come before interfaces, whole names before patterns, the default zone last', (t) => {
+  const scene = {
+    ...nowhere, ipsets: new Map([['nets', ['198.51.100.0/24']]]),
+    bindings: [bound('alpha', ['ext+']), bound('beta', ['ext0'], ['ipset:nets']), bound('gamma', [], ['02:00:5E:00:01:02', '198.51.100.7'])],
+  }
+  t.strictSame(fitting(scene, 'ingress', through), ['gamma', 'beta', 'alpha'])
+  t.strictSame(fitting(scene, 'egress', through), ['beta', 'gamma'], 'a MAC address is nothing that a packet goes to')
+  t.equal(zoneOf({ ...scene, bindings: [] }, 'egress', through), 'public')
+  t.equal(zoneOf(scene, 'egress', { ...through, direction: 'in', outInterface: undefined } as unknown as Packet), null, 'the host itself')
+  t.end()
+})
+
+t.test('by firewalld\'s reading a policy concerns what fits a binding of its zones, by ours what is in them', (t) => {
+  const scene = { ...nowhere, bindings: [bound('block', ['int0']), bound('home', [], ['198.51.100.0/24'])] }
+  const into = policy({ egress: ['block'] })
+  t.equal(concerns(scene, into, through, 'zone'), false)
+  t.equal(concerns(scene, into, through, 'binding'), true)
+  const from = policy({ ingress: ['public'] })
+  t.strictSame((['zone', 'binding', 'binding with default'] as const).map((by) => concerns(scene, from, through, by)), [true, false, true])
+  t.end()
+})
+
+t.test('a packet also goes to where a forward-port of its port leads, and to where it was seen', (t) => {
+  const scene = { ...nowhere, forwardPorts: [{ port: '80-81', protocol: 'tcp', toPort: '', toAddr: '192.0.2.2' }, { port: '82', protocol: 'tcp', toPort: '', toAddr: '192.0.2.3' }] }
+  const ends = waysOf(scene, through, ['accept 203.0.113.5>198.51.100.1:81 mark 0x5', 'drop']).map(({ direction, outInterface = '' }) => `${direction} ${outInterface}`)
+  t.strictSame(ends, ['forward int0', 'in ', 'forward ext0'])
+  t.end()
+})
+
+t.test('a policy excuses what it can do, to packets that it concerns on one side alone', (t) => {
+  const bindings = [bound('block', ['int0']), bound('home', [], ['198.51.100.0/24'])]
+  const drops = { bindings, policies: [policy({ egress: ['block'], can: new Set(['refuse']) })] }
+  t.equal(excuse(drops, 'drop', passed), 'policies by binding')
+  t.equal(excuse(drops, passed, 'drop'), null, 'it accepts nothing')
+  t.equal(excuse(drops, passed, 'accept 198.51.100.1>198.51.100.7:80'), null, 'and translates nothing')
+  t.equal(excuse({ ...drops, bindings: [bound('block', ['int0'])] }, 'drop', passed), null, 'and concerns it on both sides where no other zone has it')
+  const opens = { bindings, policies: [policy({ egress: ['home'], can: new Set(['accept']) })] }
+  t.equal(excuse(opens, 'drop', passed), null, 'in the zone by both readings')
+  t.equal(excuse({ bindings: [bound('home', ['ext0'])], policies: [policy({ egress: ['public'], can: new Set(['accept']) })] }, 'drop', passed), 'default zone in policies')
+  t.end()
+})
+
+t.test('forwarding within a zone excuses that firewalld is the opener one, never the other way', (t) => {
+  const scene = { bindings: [bound('public', ['ext0', 'int0']), bound('home', [], ['198.51.100.0/24'])], forwards: new Set(['public']) }
+  t.equal(excuse(scene, passed, 'reject icmp3/13'), 'forwarding to what is another zone\'s')
+  t.equal(excuse(scene, 'reject icmp3/13', passed), null)
+  t.equal(excuse({ ...scene, forwards: new Set(['home']) }, passed, 'reject icmp3/13'), null)
+  t.end()
+})
+
+t.test('a direct rule excuses the way in which it refuses what it is about, and no acceptance', (t) => {
+  const denials = [{ family: 'ipv4' as const, words: ['FORWARD', '-p', 'tcp', '--dport', '80', '-j', 'DROP'] }]
+  t.equal(excuse({ denials }, 'drop', 'reject icmp3/13'), 'how a direct rule refuses')
+  t.equal(excuse({ denials }, 'drop', passed), null)
+  t.equal(excuse({ denials }, 'drop', 'reject icmp3/13', { destinationPort: 81 }), null)
+  t.equal(excuse({ denials: [{ family: 'ipv4', words: ['INPUT', '-j', 'DROP'] }] }, 'drop', 'reject icmp3/13'), null, 'another chain')
+  t.end()
+})
+
+t.test('without a circumstance no difference is excused', (t) => {
+  for (const [theirs, ours] of [['drop', passed], [passed, 'drop'], ['drop', 'reject icmp3/13'], [passed, `${passed} mark 0x5`]] as const) t.equal(excuse({}, theirs, ours), null, `${theirs}, ${ours}`)
+  t.end()
+})
+
+t.test('more policies may be in force here only for a default zone without bindings', (t) => {
+  const policies = [policy({ ingress: ['public'] }), policy({ name: 'two', ingress: ['home'] })]
+  const say = (scene: Partial<Scene>, theirs: object, ours: object): string | null =>
+    excuseForAnswer(['policy.getActivePolicies'], `ok ${JSON.stringify(theirs)}`, `ok ${JSON.stringify(ours)}`, { ...nowhere, policies, ...scene })?.name ?? null
+  t.equal(say({}, {}, { one: {} }), 'default zone in policies')
+  t.equal(say({}, {}, { two: {} }), null)
+  t.equal(say({}, { one: {} }, {}), null)
+  t.equal(say({ bindings: [bound('public', ['ext0'])] }, {}, { one: {} }), null)
+  t.end()
+})

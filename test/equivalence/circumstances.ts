@@ -1,0 +1,106 @@
+// The circumstances under which a written deviation lets a packet's fate differ: one question each, about the packet, what became of
+// it on either side, and what is in force. A deviation names one; what it says there must hold, or the difference is a real one.
+import { protocolNumbers } from '../../src/model/port.ts'
+import type { Packet } from '../../src/model/packet.ts'
+import { comesFrom, concerns, fitting, isNamedTwice, waysOf, zoneOf, type Deed, type Scene, type ScenePolicy, type Side } from './scene.ts'
+
+export interface Fates {
+  readonly firewalld: string
+  readonly derpanetd: string
+}
+
+type Circumstance = (scene: Scene, packet: Packet, fates: Fates) => boolean
+
+const accepts = (fate: string): boolean => fate.startsWith('accept')
+
+/** The packet as it came and as it may have gone on. */
+const ways = (scene: Scene, packet: Packet, { firewalld, derpanetd }: Fates): readonly Packet[] => waysOf(scene, packet, [firewalld, derpanetd])
+
+type Concerns = (policy: ScenePolicy, packet: Packet) => boolean
+
+/**
+ * Do some policies concern the packet on one side alone, and can just these make the difference that was seen? Deeds before
+ * routing ask only where a packet comes from.
+ */
+function explains(scene: Scene, packet: Packet, fates: Fates, theirs: Concerns, ours: Concerns, from: { readonly theirs: Concerns; readonly ours: Concerns }): boolean {
+  const deeds = (one: Concerns, other: Concerns, early: readonly [Concerns, Concerns]): ReadonlySet<Deed> => new Set(scene.policies.flatMap((policy) => [
+    ...(ways(scene, packet, fates).some((way) => one(policy, way) && !other(policy, way)) ? [...policy.can] : []),
+    ...(early[0](policy, packet) && !early[1](policy, packet) ? [...policy.can].filter((deed) => deed === 'mark' || deed === 'forward') : []),
+  ]))
+  const [more, fewer] = [deeds(theirs, ours, [from.theirs, from.ours]), deeds(ours, theirs, [from.ours, from.theirs])]
+  const translates = more.has('forward') || fewer.has('forward')
+  if (accepts(fates.firewalld) !== accepts(fates.derpanetd)) {
+    const [yes, no] = accepts(fates.firewalld) ? [more, fewer] : [fewer, more]
+    return translates || yes.has('accept') || no.has('refuse')
+  }
+  if (accepts(fates.firewalld)) return translates || [more, fewer].some((deeds) => deeds.has('masquerade') || deeds.has('mark'))
+  return translates || [more, fewer].some((deeds) => deeds.has('refuse') || deeds.has('accept'))
+}
+
+const nothing: Concerns = () => false
+
+export const circumstances = {
+  /** firewalld: a policy concerns what fits any binding of its zones. Here: what is in its zones. */
+  'policies by binding': (scene, packet, fates) => explains(scene, packet, fates,
+    (policy, way) => concerns(scene, policy, way, 'binding with default'), (policy, way) => concerns(scene, policy, way, 'zone'),
+    { theirs: (policy, way) => comesFrom(scene, policy, way, 'binding with default'), ours: (policy, way) => comesFrom(scene, policy, way, 'zone') }),
+
+  /** firewalld 1.3.3: what no binding puts anywhere is in the default zone, but for policies in none. */
+  'default zone in policies': (scene, packet, fates) => explains(scene, packet, fates,
+    (policy, way) => concerns(scene, policy, way, 'binding'), (policy, way) => concerns(scene, policy, way, 'binding with default'),
+    { theirs: (policy, way) => comesFrom(scene, policy, way, 'binding'), ours: (policy, way) => comesFrom(scene, policy, way, 'binding with default') }),
+
+  /** firewalld: of a policy whose zones were changed at runtime nothing is built for the new ones. */
+  'zones of a policy at runtime': (scene, packet, fates) => {
+    const changed = (policy: ScenePolicy): boolean => policy.loaded !== null && JSON.stringify([policy.loaded.ingress, policy.loaded.egress]) !== JSON.stringify([policy.ingress, policy.egress])
+    const then = (policy: ScenePolicy, way: Packet): boolean => changed(policy) && concerns(scene, policy.loaded ?? policy, way, 'binding with default')
+    const now = (policy: ScenePolicy, way: Packet): boolean => changed(policy) && concerns(scene, policy, way, 'zone')
+    return [then, nothing].some((theirs) => explains(scene, packet, fates, theirs, now, {
+      theirs: (policy, way) => theirs !== nothing && changed(policy) && comesFrom(scene, policy.loaded ?? policy, way, 'binding with default'),
+      ours: (policy, way) => changed(policy) && comesFrom(scene, policy, way, 'zone'),
+    }))
+  },
+
+  /** Two policies of one priority concern the packet. */
+  'policies of one priority': (scene, packet, fates) => ways(scene, packet, fates).some((way) => {
+    const priorities = scene.policies.filter((policy) => concerns(scene, policy, way, 'zone')).map(({ priority }) => priority)
+    return new Set(priorities).size < priorities.length
+  }),
+
+  /** A zone with forward has a binding for where the packet goes, but another zone's comes first. */
+  'forwarding to what is another zone\'s': (scene, packet, fates) => ways(scene, packet, fates).some((way) => {
+    const [from, to] = [zoneOf(scene, 'ingress', way), zoneOf(scene, 'egress', way)]
+    return from !== null && to !== null && from !== to && scene.forwards.has(from) && fitting(scene, 'egress', way).includes(from)
+  }),
+
+  /** One zone has the interface by its whole name, another by a pattern. */
+  'interface by name and by pattern': (scene, packet, fates) =>
+    ways(scene, packet, fates).some((way) => (['ingress', 'egress'] as readonly Side[]).some((side) => isNamedTwice(scene, side, way))),
+
+  /** A direct rule denies packets of that protocol and port, in a chain of their way. */
+  'denied by a direct rule': (scene, packet, fates) => ways(scene, packet, fates).some((way) => scene.denials.some(({ family, words }) => {
+    const after = (word: string): string | undefined => words[words.indexOf(word) + 1]
+    const chain = { in: 'INPUT', forward: 'FORWARD', out: 'OUTPUT' }[way.direction]
+    const port = words.includes('--dport') ? Number(after('--dport')) : null
+    const translated = scene.forwardPorts.some(({ toPort }) => toPort !== '' && Number(toPort.split('-')[0]) <= Number(port) && Number(port) <= Number(toPort.split('-').at(-1)))
+    return family === way.family && words[0] === chain && (!words.includes('-p') || protocolNumbers[after('-p') as 'tcp'] === way.protocol)
+      && (port === null || port === way.destinationPort || translated)
+  })),
+
+  panic: (scene) => scene.panic,
+} as const satisfies Readonly<Record<string, Circumstance>>
+
+export type CircumstanceName = keyof typeof circumstances
+
+/** The same for answers to a question about the state, parsed. */
+export const answerCircumstances = {
+  /** What is more in force here are policies of the default zone, which has no binding. */
+  'more policies, of the default zone': ({ defaultZone, bindings, policies }, theirs, ours) => {
+    const [fewer, more] = [theirs, ours].map((answer) => new Map(Object.entries(answer as Record<string, unknown>)))
+    if (fewer === undefined || more === undefined || bindings.some(({ zone }) => zone === defaultZone)) return false
+    return [...fewer].every(([name, sides]) => JSON.stringify(more.get(name)) === JSON.stringify(sides)) && [...more.keys()].every((name) =>
+      fewer.has(name) || policies.some((policy) => policy.name === name && [...policy.ingress, ...policy.egress].includes(defaultZone)))
+  },
+} as const satisfies Readonly<Record<string, (scene: Scene, theirs: unknown, ours: unknown) => boolean>>
+
+export type AnswerCircumstanceName = keyof typeof answerCircumstances

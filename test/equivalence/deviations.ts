@@ -1,0 +1,75 @@
+// The written list of differences, and whether one of them accounts for a difference that was seen.
+import { readFileSync } from 'node:fs'
+import { formatAddr } from '../../src/model/addr.ts'
+import type { PacketCase } from '../support/random-packets.ts'
+import type { Call } from './calls.ts'
+import { answerCircumstances, circumstances, type AnswerCircumstanceName, type CircumstanceName, type Fates } from './circumstances.ts'
+import type { Scene } from './scene.ts'
+
+/** One known difference: of lines, of spelling or of packets. All patterns are regular expressions. */
+export interface Deviation {
+  readonly name: string
+  readonly reason: string
+  /** Where it is written down: a statement of firewalld's semantics, an upstream issue, a decision record. */
+  readonly source: string
+  /** The whole line of a call or of an answer about the state, as `Difference.line`. */
+  readonly line?: string
+  /** A question about the state, and the circumstance under which another answer is excused. */
+  readonly answer?: { readonly to: string; readonly when: AnswerCircumstanceName }
+  /** What one side spells otherwise in answers about the state; replaced on both sides before they are compared. `by` null = in capitals. */
+  readonly respell?: readonly [pattern: string, by: string | null]
+  /** What the packet is and what becomes of it, and the circumstance under which alone that is excused. */
+  readonly packet?: PacketDeviation
+  /** Why it is right that derpanetd accepts a packet which firewalld refuses. Without it that is never excused. */
+  readonly opens?: string
+  /** Commands that show it on their own; played to see that it still is so. */
+  readonly example: readonly Call[]
+}
+
+export interface PacketDeviation {
+  readonly firewalld: string
+  readonly derpanetd: string
+  /** Absent = `is` says it all. */
+  readonly when?: CircumstanceName
+  /** Of the packet's own: each that is given must be the same. */
+  readonly is?: Readonly<Partial<Record<'direction' | 'source' | 'protocol' | 'sourcePort' | 'destinationPort', string | number>>> & { readonly icmpTypes?: readonly number[] }
+}
+
+export const deviations = JSON.parse(readFileSync(new URL('deviations.json', import.meta.url), 'utf8')) as readonly Deviation[]
+
+export function excuseForLine(line: string): Deviation | null {
+  return deviations.find((one) => one.line !== undefined && new RegExp(one.line).test(line)) ?? null
+}
+
+/** Of answers as `ok JSON`. */
+export function excuseForAnswer([question]: Call, theirs: string, ours: string, scene: Scene): Deviation | null {
+  if (!theirs.startsWith('ok ') || !ours.startsWith('ok ')) return null
+  const [one, other] = [theirs, ours].map((text) => JSON.parse(text.slice('ok '.length)) as unknown)
+  return deviations.find(({ answer }) => answer?.to === question && answer !== undefined && answerCircumstances[answer.when](scene, one, other)) ?? null
+}
+
+export function excuseForPacket({ packet }: PacketCase, fates: Fates, scene: Scene): Deviation | null {
+  const opens = fates.derpanetd.startsWith('accept') && !fates.firewalld.startsWith('accept')
+  return deviations.find(({ packet: said, opens: why }) => {
+    if (said === undefined || (opens && why === undefined)) return false
+    const { icmpTypes, ...is } = said.is ?? {}
+    return new RegExp(`^(${said.firewalld})`).test(fates.firewalld) && new RegExp(`^(${said.derpanetd})`).test(fates.derpanetd)
+      && Object.entries(is).every(([key, value]) => (key === 'source' ? formatAddr(packet.family, packet.source) : packet[key as keyof typeof is]) === value) && (icmpTypes === undefined || icmpTypes.includes(packet.icmpType ?? -1))
+      && (said.when === undefined || circumstances[said.when](scene, packet, fates))
+  }) ?? null
+}
+
+/** The deviation that makes both the same text; null = none does. */
+export function respelled(theirs: string, ours: string): Deviation | null {
+  let last: Deviation | null = null
+  let [one, other] = [theirs, ours]
+  for (const deviation of deviations) {
+    if (deviation.respell === undefined) continue
+    const [pattern, by] = deviation.respell
+    const next = [one, other].map((text) => text.replace(new RegExp(pattern, 'g'), (match) => by ?? match.toUpperCase())) as [string, string]
+    if (next[0] !== one || next[1] !== other) last = deviation
+    ;[one, other] = next
+    if (one === other) return last
+  }
+  return null
+}
