@@ -14,6 +14,8 @@ export interface Deviation {
   readonly source: string
   /** The whole line of a call or of an answer about the state, as `Difference.line`. */
   readonly line?: string
+  /** The call has several mistakes, and parts of it must show that each of both answers is one (mistakes.ts). */
+  readonly mistakes?: true
   /** A question about the state, and the circumstance under which another answer is excused. */
   readonly answer?: { readonly to: string; readonly when: AnswerCircumstanceName }
   /** What one side spells otherwise in answers about the state; replaced on both sides before they are compared. `by` null = in capitals. */

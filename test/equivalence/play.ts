@@ -2,6 +2,7 @@
 import { describePacket, type PacketCase } from '../support/random-packets.ts'
 import { formatCall, type Answered, type Call } from './calls.ts'
 import { excuseForAnswer, excuseForLine, excuseForPacket, respelled, type Deviation } from './deviations.ts'
+import { isEachAMistake } from './mistakes.ts'
 import { sceneOf, type Scene } from './scene.ts'
 import type { Sequence } from './random-calls.ts'
 import { openSide, type Backend, type Side } from './sides.ts'
@@ -82,7 +83,8 @@ export async function play(pair: Pair, sequence: Sequence, cases: readonly Packe
     if (theirs.result === ours.result) continue
     const line = `call ${formatCall(call)}: firewalld ${told(theirs)}, derpanetd ${told(ours)}`
     const spelling = respelled(theirs.result, ours.result)
-    const excuse = spelling ?? excuseForLine(line)
+    let excuse = spelling ?? excuseForLine(line)
+    if (excuse?.mistakes === true && !(await isEachAMistake((part) => both(sides, part), call, [theirs.result, ours.result]))) excuse = null
     differences.push({ line, about: spelling === null ? { kind: 'call', index } : { kind: 'state' }, excuse })
     if (excuse !== null && spelling === null && endsAtExcused) return { differences, results, verdicts: new Map() }
   }

@@ -1,0 +1,35 @@
+// Settings with several mistakes are refused with one of them as the reason. Which one is nobody's promise; that each is a mistake of
+// its own, which both sides refuse for the same reason, is shown by playing parts of the settings.
+import type { Answered, Call } from './calls.ts'
+
+/** Both sides' results of a call. */
+export type Both = (call: Call) => Promise<readonly [Answered, Answered]>
+
+type Dictionary = Readonly<Record<string, unknown>>
+
+/**
+ * True when some part of the call's settings is refused by both with firewalld's reason, and some part by both with ours. Changes
+ * what it plays on: parts without a mistake are taken.
+ */
+export async function isEachAMistake(both: Both, call: Call, codes: readonly [string, string]): Promise<boolean> {
+  const missing = new Set(codes)
+  let number = 0
+  for (const part of partsOf(call.at(-1) as Dictionary)) {
+    const [member, name, ...rest] = call
+    const [theirs, ours] = await both([member, member.startsWith('config.add') ? `probe${number++}` : name, ...rest.slice(0, -1), part])
+    if (theirs.result === ours.result) missing.delete(theirs.result)
+    if (missing.size === 0) return true
+  }
+  return false
+}
+
+/** Without one of the values, of the list items too; then with one setting only, beside the zones of a policy. */
+function* partsOf(settings: Dictionary): Generator<Dictionary> {
+  const without = (key: string): Dictionary => Object.fromEntries(Object.entries(settings).filter(([name]) => name !== key))
+  for (const [key, value] of Object.entries(settings)) {
+    yield without(key)
+    if (Array.isArray(value) && value.length > 1) yield* value.map((_, index) => ({ ...settings, [key]: value.filter((_, at) => at !== index) }))
+  }
+  const isNeeded = (key: string): boolean => key === 'ingress_zones' || key === 'egress_zones'
+  for (const key of Object.keys(settings)) yield Object.fromEntries(Object.entries(settings).filter(([name]) => name === key || isNeeded(name)))
+}
