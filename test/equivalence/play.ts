@@ -51,9 +51,14 @@ async function stateOf(side: Side): Promise<string> {
 /** True when commands were enough; else the daemons were started anew. */
 export async function reset(pair: Pair, calls: readonly Call[]): Promise<boolean> {
   const sides = [pair.firewalld, pair.derpanetd]
-  await Promise.all(sides.map(async (side) => { for (const call of calls) await side.call(call) }))
+  // one that could not load its rules may say that all is well
+  const loaded = await Promise.all(sides.map(async (side) => {
+    let last: Answered = { result: 'ok', text: '' }
+    for (const call of calls) last = await side.call(call)
+    return last.result.startsWith('ok')
+  }))
   const now = await Promise.all(sides.map(stateOf))
-  const good = now.map((state, index) => state === installed.get(pair)?.[index])
+  const good = now.map((state, index) => loaded[index] === true && state === installed.get(pair)?.[index])
   await Promise.all(sides.map(async (side, index) => { if (good[index] === false) await side.renew() }))
   return good.every(Boolean)
 }

@@ -47,6 +47,7 @@ export async function runEquivalence(options: RunOptions): Promise<Report> {
   const verdicts = new Map<string, number>()
   const stale: string[] = []
   let [sequences, calls, packets, unexcused, renewals] = [0, 0, 0, 0, 0]
+  const byBackend = new Map<Backend, number>()
   const [first = 'nftables', second] = options.backends
   const backendOf = (number: number): Backend => (second !== undefined && number % 5 === 4 ? second : first)
   for (const backend of options.backends) {
@@ -74,6 +75,7 @@ export async function runEquivalence(options: RunOptions): Promise<Report> {
         for (const { excuse } of played.differences) if (excuse !== null) excused.set(excuse.name, (excused.get(excuse.name) ?? 0) + 1)
         for (const seen of played.verdicts.values()) verdicts.set(kindOf(seen), (verdicts.get(kindOf(seen)) ?? 0) + 1)
         sequences++
+        byBackend.set(backend, (byBackend.get(backend) ?? 0) + 1)
         calls += sequence.calls.length + sequence.questions.length
         packets += cases.length
         if (!(await reset(pair, sequence.reset))) renewals++
@@ -91,7 +93,7 @@ export async function runEquivalence(options: RunOptions): Promise<Report> {
       await pair.stop()
     }
   }
-  say(`\n${sequences} sequences, ${calls} commands, ${packets} packets in ${((Date.now() - started) / 1000).toFixed(0)} s: ${unexcused} sequences differ; ${renewals} times a daemon was started anew`)
+  say(`\n${sequences} sequences (${[...byBackend].map(([backend, times]) => `${times} on ${backend}`).join(', ')}), ${calls} commands, ${packets} packets in ${((Date.now() - started) / 1000).toFixed(0)} s: ${unexcused} sequences differ; ${renewals} times a daemon was started anew`)
   say(`packets: ${[...verdicts].sort((a, b) => b[1] - a[1]).map(([kind, times]) => `${kind} ${times}`).join(', ')}`)
   say('differences excused, by the deviation that accounts for them:')
   for (const { name } of [...deviations].sort((a, b) => (excused.get(b.name) ?? 0) - (excused.get(a.name) ?? 0))) say(`${String(excused.get(name) ?? 0).padStart(6)}  ${name}`)
