@@ -2,7 +2,7 @@
 // it on either side, and what is in force. A deviation names one; what it says there must hold, or the difference is a real one.
 import { protocolNumbers } from '../../src/model/port.ts'
 import type { Packet } from '../../src/model/packet.ts'
-import { comesFrom, concerns, fitting, isNamedTwice, waysOf, zoneOf, type Deed, type Scene, type ScenePolicy, type Side } from './scene.ts'
+import { comesFrom, concerns, fitting, hasOtherZones, isNamedTwice, waysOf, zoneOf, type Deed, type Scene, type ScenePolicy, type Side } from './scene.ts'
 
 export interface Fates {
   readonly firewalld: string
@@ -52,12 +52,11 @@ export const circumstances = {
 
   /** firewalld: of a policy whose zones were changed at runtime nothing is built for the new ones. */
   'zones of a policy at runtime': (scene, packet, fates) => {
-    const changed = (policy: ScenePolicy): boolean => policy.loaded !== null && JSON.stringify([policy.loaded.ingress, policy.loaded.egress]) !== JSON.stringify([policy.ingress, policy.egress])
-    const then = (policy: ScenePolicy, way: Packet): boolean => changed(policy) && concerns(scene, policy.loaded ?? policy, way, 'binding with default')
-    const now = (policy: ScenePolicy, way: Packet): boolean => changed(policy) && concerns(scene, policy, way, 'zone')
+    const then = (policy: ScenePolicy, way: Packet): boolean => hasOtherZones(policy) && concerns(scene, policy.loaded ?? policy, way, 'binding with default')
+    const now = (policy: ScenePolicy, way: Packet): boolean => hasOtherZones(policy) && concerns(scene, policy, way, 'zone')
     return [then, nothing].some((theirs) => explains(scene, packet, fates, theirs, now, {
-      theirs: (policy, way) => theirs !== nothing && changed(policy) && comesFrom(scene, policy.loaded ?? policy, way, 'binding with default'),
-      ours: (policy, way) => changed(policy) && comesFrom(scene, policy, way, 'zone'),
+      theirs: (policy, way) => theirs !== nothing && hasOtherZones(policy) && comesFrom(scene, policy.loaded ?? policy, way, 'binding with default'),
+      ours: (policy, way) => hasOtherZones(policy) && comesFrom(scene, policy, way, 'zone'),
     }))
   },
 

@@ -35,6 +35,7 @@ export interface Scene {
   readonly bindings: readonly Bindings[]
   /** Zones with `forward`. */
   readonly forwards: ReadonlySet<string>
+  /** That are active, or were when they were loaded. */
   readonly policies: readonly ScenePolicy[]
   readonly ipsets: ReadonlyMap<string, readonly string[]>
   readonly panic: boolean
@@ -94,6 +95,11 @@ function isOn(scene: Scene, side: Side, names: readonly string[], packet: Packet
   return names.some((name) => fits.includes(name)) || (by === 'binding with default' && fits.length === 0 && names.includes(scene.defaultZone))
 }
 
+/** Other zones than when it was loaded. */
+export function hasOtherZones({ ingress, egress, loaded }: ScenePolicy): boolean {
+  return loaded !== null && JSON.stringify([loaded.ingress, loaded.egress]) !== JSON.stringify([ingress, egress])
+}
+
 export interface Sides { readonly ingress: readonly string[]; readonly egress: readonly string[] }
 
 /** `packet` as it leaves: with its translated destination. Before routing only the ingress side is known. */
@@ -139,6 +145,7 @@ export async function sceneOf(ask: Ask): Promise<Scene> {
   const zones = [...new Set([...Object.keys(active), defaultZone])]
   const settings = await Promise.all(zones.map((zone) => value<Dictionary>({}, 'zone.getZoneSettings2', zone)))
   const names = await value<readonly string[]>([], 'policy.getPolicies')
+  const inForce = new Set(Object.keys(await value<Dictionary>({}, 'policy.getActivePolicies')))
   const policies = await Promise.all(names.map((name) => value<Dictionary>({}, 'policy.getPolicySettings', name)))
   const loaded = await Promise.all(names.map((name) => value<Dictionary | null>(null, 'permanent.policy.getSettings', name)))
   const sets = await value<readonly string[]>([], 'ipset.getIPSets')
@@ -149,10 +156,11 @@ export async function sceneOf(ask: Ask): Promise<Scene> {
     defaultZone, panic: await value(false, 'queryPanicMode'),
     bindings: Object.entries(active).sort(([one], [other]) => (one < other ? -1 : 1)).map(([zone, { interfaces = [], sources = [] }]) => ({ zone, interfaces, sources })),
     forwards: new Set(zones.filter((_, index) => settings[index]?.['forward'] === true)),
-    policies: policies.map((policy, index) => {
+    // a disabled policy is not active, and one whose zones were changed may not be any more
+    policies: policies.map((policy, index): ScenePolicy => {
       const before = loaded[index] ?? null
       return { name: names[index] ?? '', ...sidesOf(policy), priority: Number(policy['priority'] ?? -1), can: deedsOf(policy), loaded: before === null ? null : sidesOf(before) }
-    }),
+    }).filter((policy) => inForce.has(policy.name) || hasOtherZones(policy)),
     ipsets: new Map(sets.map((name, index) => [name, entries[index] ?? []])),
     denials: [
       ...rules.map(([ipv, , chain, , args]) => ({ ipv, words: [chain, ...args] })),
