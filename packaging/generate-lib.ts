@@ -139,8 +139,10 @@ function icmpType(numbers: { readonly ipv4: Numbers; readonly ipv6: Numbers }) {
     const found = (['ipv4', 'ipv6'] as const).map((family) => ({ family, number: numbers[family][name] })).filter(({ number }) => number !== undefined)
     if (found.length === 0) throw new Error(`ICMP type ${name} has no number`)
     const said = found.map(({ family, number }) => `${family === 'ipv4' ? 'ICMP' : 'ICMPv6'} type ${number![0]}${number![2] ? '' : ` code ${number![1]}`}`)
+    // recorded where the kernel had no ip6tables, which takes IPv6 away: a type of both families names both or none
+    const destinations = found.length === 2 && texts(row, 'destination').length === 0 ? [] : found.map(({ family }) => family)
     return {
-      short: name, description: `${and(said)}.`, destinations: texts(row, 'destination'),
+      short: name, description: `${and(said)}.`, destinations,
       ...Object.fromEntries(found.map(({ family, number }) => [family, [number![2] ? `${number![0]}` : `${number![0]}/${number![1]}`]])),
     }
   }

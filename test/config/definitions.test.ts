@@ -37,6 +37,16 @@ t.test('all of firewalld 2.5.0\'s definitions are there, without a mistake or wa
   for (const [name, { value }] of [...zones, ...policies, ...services, ...icmptypes, ...helpers]) t.ok(value.short !== '' && value.description !== '', `${name} says what it is`)
 })
 
+t.test('an ICMP type is for the families in which it has a number, and names them unless it is a plain type of both', async (t) => {
+  const { icmptypes } = (await load(lib)).settings!
+  for (const [name, { value }] of icmptypes) {
+    const numbered = (['ipv4', 'ipv6'] as const).filter((family) => value[family].length > 0)
+    if (value.destinations.length > 0 || numbered.length < 2) t.strictSame(value.destinations, numbered, name)
+  }
+  // as Debian's firewalld 1.3.3 answers getIcmpTypeSettings
+  t.strictSame(['no-route', 'port-unreachable', 'echo-request', 'timestamp-reply'].map((name) => icmptypes.get(name)!.value.destinations), [['ipv6'], ['ipv4', 'ipv6'], [], ['ipv4']])
+})
+
 t.test('the snapshot says what the YAML says, positions included', async (t) => {
   compile(lib, made)
   const [fromYaml, fromSnapshot] = [(await load(lib)).settings!, (await load(made)).settings!]

@@ -26,7 +26,7 @@ export interface Answered {
 const prefix = 'org.fedoraproject.FirewallD1'
 const path = '/org/fedoraproject/FirewallD1'
 const finders: Readonly<Record<string, string>> = {
-  zone: 'getZoneByName', policy: 'getPolicyByName', service: 'getServiceByName', ipset: 'getIPSetByName', icmptype: 'getIcmpTypeByName',
+  zone: 'getZoneByName', policy: 'getPolicyByName', service: 'getServiceByName', ipset: 'getIPSetByName', icmptype: 'getIcmpTypeByName', helper: 'getHelperByName',
 }
 
 const signatures = new Map<string, string>()

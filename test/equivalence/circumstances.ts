@@ -100,6 +100,8 @@ export const answerCircumstances = {
     return [...fewer].every(([name, sides]) => JSON.stringify(more.get(name)) === JSON.stringify(sides)) && [...more.keys()].every((name) =>
       fewer.has(name) || policies.some((policy) => policy.name === name && [...policy.ingress, ...policy.egress].includes(defaultZone)))
   },
+  /** Every name of firewalld's is among ours. */
+  'more is shipped': (_scene, theirs, ours) => Array.isArray(theirs) && Array.isArray(ours) && theirs.every((name) => ours.includes(name)),
 } as const satisfies Readonly<Record<string, (scene: Scene, theirs: unknown, ours: unknown) => boolean>>
 
 export type AnswerCircumstanceName = keyof typeof answerCircumstances

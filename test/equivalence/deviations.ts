@@ -47,7 +47,7 @@ export function excuseForLine(line: string): Deviation | null {
 export function excuseForAnswer([question]: Call, theirs: string, ours: string, scene: Scene): Deviation | null {
   if (!theirs.startsWith('ok ') || !ours.startsWith('ok ')) return null
   const [one, other] = [theirs, ours].map((text) => JSON.parse(text.slice('ok '.length)) as unknown)
-  return deviations.find(({ answer }) => answer?.to === question && answer !== undefined && answerCircumstances[answer.when](scene, one, other)) ?? null
+  return deviations.find(({ answer }) => answer !== undefined && new RegExp(`^(${answer.to})$`).test(question) && answerCircumstances[answer.when](scene, one, other)) ?? null
 }
 
 export function excuseForPacket({ packet }: PacketCase, fates: Fates, scene: Scene): Deviation | null {

@@ -3,6 +3,7 @@ import { runtimeOf } from '../support/configuration.ts'
 import { randomPackets, type PacketCase } from '../support/random-packets.ts'
 import { createRandom } from '../support/random.ts'
 import { formatCalls, type Call } from './calls.ts'
+import { compareDefinitions } from './definitions.ts'
 import { deviations } from './deviations.ts'
 import { openPair, play, reset, type Difference, type Pair, type Played } from './play.ts'
 import { randomSequence, resetOf, type Sequence } from './random-calls.ts'
@@ -40,7 +41,7 @@ export interface Report {
 const boundSec = 7200
 
 export async function runEquivalence(options: RunOptions): Promise<Report> {
-  const { seed, count, say } = options
+  const { seed, say } = options
   say(`DERPANET_SEED=${seed}`)
   const started = Date.now()
   const excused = new Map<string, number>()
@@ -48,10 +49,15 @@ export async function runEquivalence(options: RunOptions): Promise<Report> {
   const stale: string[] = []
   let [sequences, calls, packets, unexcused, renewals] = [0, 0, 0, 0, 0]
   const byBackend = new Map<Backend, number>()
+  /** True when it is excused. */
+  const count = ({ excuse }: Difference): boolean => {
+    if (excuse !== null) excused.set(excuse.name, (excused.get(excuse.name) ?? 0) + 1)
+    return excuse !== null
+  }
   const [first = 'nftables', second] = options.backends
   const backendOf = (number: number): Backend => (second !== undefined && number % 5 === 4 ? second : first)
   for (const backend of options.backends) {
-    const numbers = Array.from({ length: count }, (_, number) => number).filter((number) => backendOf(number) === backend && (options.only === null || options.only === number))
+    const numbers = Array.from({ length: options.count }, (_, number) => number).filter((number) => backendOf(number) === backend && (options.only === null || options.only === number))
     if (options.only !== null && backendOf(options.only) === backend && numbers.length === 0) numbers.push(options.only)
     if (numbers.length === 0) continue
     const pair = await openPair(backend, boundSec)
@@ -59,6 +65,11 @@ export async function runEquivalence(options: RunOptions): Promise<Report> {
       const macSets = (await pair.derpanetd.host.firewall.run(['ipset', 'create', 'probe', 'hash:mac'])).status === 0
       if (macSets) await pair.derpanetd.host.firewall.ok(['ipset', 'destroy', 'probe'])
       if (options.examples && backend === first) {
+        const { questions, differences } = await compareDefinitions(pair)
+        const real = differences.filter((difference) => !count(difference))
+        unexcused += real.length
+        say(`definitions: ${questions} questions, ${real.length} differences`)
+        for (const { line } of real) say(`  DIFFERENT: ${line.slice(0, 400)}`)
         for (const deviation of deviations) {
           if (!(await stillDiffers(pair, deviation.name, deviation.example))) {
             stale.push(deviation.name)
@@ -71,8 +82,7 @@ export async function runEquivalence(options: RunOptions): Promise<Report> {
         const { sequence, cases } = makeCase(seed, number, options.packetsEach, macSets)
         if (options.only !== null) say(formatCalls(sequence.calls))
         const { played, skipped } = await playExcused(pair, sequence, cases)
-        const real = played.differences.filter(({ excuse }) => excuse === null)
-        for (const { excuse } of played.differences) if (excuse !== null) excused.set(excuse.name, (excused.get(excuse.name) ?? 0) + 1)
+        const real = played.differences.filter((difference) => !count(difference))
         for (const seen of played.verdicts.values()) verdicts.set(kindOf(seen), (verdicts.get(kindOf(seen)) ?? 0) + 1)
         sequences++
         byBackend.set(backend, (byBackend.get(backend) ?? 0) + 1)
@@ -154,7 +164,7 @@ async function shrink(pair: Pair, sequence: Sequence, cases: readonly PacketCase
 
 async function stillDiffers(pair: Pair, name: string, example: readonly Call[]): Promise<boolean> {
   const { cases } = makeCase(1, 1, 400, false)
-  const sequence: Sequence = { calls: example, questions: [['zone.getActiveZones'], ['zone.getZoneSettings2', 'public']], reset: resetOf(example) }
+  const sequence: Sequence = { calls: example, questions: [['zone.getActiveZones'], ['zone.getZoneSettings2', 'public'], ['policy.getPolicies']], reset: resetOf(example) }
   const { differences } = await play(pair, sequence, cases)
   await reset(pair, sequence.reset)
   return differences.some(({ excuse }) => excuse?.name === name)
