@@ -146,14 +146,19 @@ function requireOwn(settings: Settings, of: Which): void {
 
 const usedAs = { service: 'services', icmptype: 'icmpBlocks' } as const
 
-/** Services and ICMP types that go are taken out of the zones that name them, as in firewalld: the next reload would fail over the name. */
-function withoutUses({ zones }: Settings, { object, name: gone }: Which): PermanentReduced {
+/**
+ * Services and ICMP types that go are taken out of the zones and policies that name them, as in firewalld: the next reload would
+ * fail over the name. A name in a rich rule stays, and the reload tells.
+ */
+function withoutUses(settings: Settings, { object, name: gone }: Which): PermanentReduced {
   if (object !== 'service' && object !== 'icmptype') return { effects: [], events: [] }
   const key = usedAs[object]
-  const users = [...zones].filter(([, { value }]) => value[key].includes(gone))
+  const users = (['zone', 'policy'] as const).flatMap((kind) =>
+    [...objectsOf(settings, kind)].filter(([, { value }]) => value[key].includes(gone)).map(([name, { value }]) => ({ kind, name, value })))
   return {
-    effects: users.map(([name, { value }]): PermanentEffect => ({ kind: 'write', object: 'zone', name, value: { ...value, [key]: value[key].filter((item) => item !== gone) } })),
-    events: users.map(([name]) => ({ kind: 'object-updated', object: 'zone', name })),
+    effects: users.map(({ kind, name, value }) =>
+      ({ kind: 'write', object: kind, name, value: { ...value, [key]: value[key].filter((item: string) => item !== gone) } }) as PermanentEffect),
+    events: users.map(({ kind, name }) => ({ kind: 'object-updated', object: kind, name })),
   }
 }
 

@@ -26,6 +26,19 @@ t.test('a service that goes is taken out of the zones that name it, and they are
   t.end()
 })
 
+t.test('and out of the policies; a zone that a policy names goes, and the reload tells', (t) => {
+  const with2 = runtimeOf({
+    zones: { public: {} }, services: { one: { ports: ['1/tcp'] }, two: { ports: ['2/tcp'] } },
+    policies: { p: { ingressZones: ['public'], egressZones: ['HOST'], services: ['two', 'one'], icmpBlocks: ['redirect'] } },
+  }).settings
+  const mine = own(own(with2, 'services'), 'zones')
+  const { effects, events } = reducePermanent(mine, { kind: 'object-remove', object: 'service', name: 'one' })
+  t.match(effects, [{ kind: 'write', object: 'policy', name: 'p', value: { services: ['two'], icmpBlocks: ['redirect'] } }, { kind: 'remove', object: 'service', name: 'one' }])
+  t.strictSame(events, [{ kind: 'object-updated', object: 'policy', name: 'p' }, { kind: 'object-removed', object: 'service', name: 'one' }])
+  t.match(reducePermanent(mine, { kind: 'object-remove', object: 'zone', name: 'public' }).effects, [{ kind: 'remove', object: 'zone', name: 'public' }])
+  t.end()
+})
+
 t.test('so is an ICMP type, and nothing else goes with a zone', (t) => {
   const blocked = { ...settings, zones: new Map([...settings.zones].map(([name, entry]) => [name, { ...entry, value: { ...entry.value, icmpBlocks: ['echo-request'] } }])),
     icmptypes: new Map([...settings.icmptypes].map(([name, entry]) => [name, { ...entry, layer: 'admin' as const }])) }
