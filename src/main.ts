@@ -33,6 +33,7 @@ import { createLog, type Log } from './log.ts'
 import { createNotifier, type Notifier } from './notify.ts'
 import { parseCommandLine, usage, UsageError, type CommandLine, type DaemonPaths } from './options.ts'
 import type { WayBackEdges } from './daemon/way-back.ts'
+import { narrowSendBuffer } from './send-buffer.ts'
 import { GenerationStore } from './state/generations.ts'
 import { History } from './state/history.ts'
 import { RuntimeJournal } from './state/journal.ts'
@@ -248,7 +249,7 @@ async function serveBus(daemon: Daemon, startBus: StartBus, options: CommandLine
   }
   try {
     const server = await startBus({
-      service: daemon, log,
+      service: daemon, log, narrow: narrowSendBuffer,
       // firewalld does not run without its own definitions; the rules of last resort are in force, but nobody is told that all is well
       compat: options.firewalldTree !== null && daemon.isShippedBroken() ? 'no' : daemon.runtime().settings.main.value.firewalldCompat,
       onMissing: (names) => daemon.notice('bus', names.length === 0 ? null

@@ -24,7 +24,7 @@ import type { BusLog, Outgoing } from './transport.ts'
 import { FairService } from './turnstile.ts'
 import { targetKey, type Node, type ObjectClass, type ObjectTree, type Target } from './tree.ts'
 import { decodeBody, type Incoming } from './wire/decode.ts'
-import { Body, emptyBody, encodeBody, EncodeError, maxMessageBytes, Variant } from './wire/encode.ts'
+import { Body, emptyBody, encodeBody, EncodeError, maxMessageBytes, noReplyExpected, Variant } from './wire/encode.ts'
 
 interface Options {
   readonly tree: ObjectTree
@@ -34,6 +34,15 @@ interface Options {
   readonly log: BusLog
   /** Text of Peer.GetMachineId. */
   readonly machineId: string
+}
+
+/** What a caller waits for its turn with: a call, or the answer to one that took a while. */
+interface Job {
+  /** null: the answer to a call that was never let in. */
+  readonly call: Waiting | null
+  readonly answerBytes: number
+  /** Throws nothing. */
+  readonly run: () => void
 }
 
 /** A call that has been found but not yet allowed. */
@@ -57,13 +66,19 @@ interface UnderWay {
 }
 
 const noBytes = Buffer.alloc(0)
+/** Answers wait in a line of their own: while somebody types a password for the next call, the answer to the last one may leave. */
+const answersTo = (sender: string): string => `${sender} answers`
 const peer = 'org.freedesktop.DBus.Peer'
 /** Under way of one sender. */
 const maxCalls = 8192
 const maxBytes = 32 * 1024 * 1024
+/** What a call takes beside its arguments. */
+const callBytes = 1024
 /** Of all senders together; above it only small callers are let in. */
 const maxBytesOfAll = 64 * 1024 * 1024
 const smallBytes = 256 * 1024
+/** With more that waits to be sent no tool is run of which there would be more. */
+const maxAnswerBytes = 4 * 1024 * 1024
 /** So long calls are answered before others, and whoever writes to us, have a turn. */
 const turnMs = 4
 /** Of so long at most that part is spent on calls as they come; with more they take turns. */
@@ -72,27 +87,34 @@ const atOnceMs = 3
 /** Reading arguments takes about a millisecond for so much; who sends more than a little waits for those who do not. */
 const readBytesPerMs = 40_000
 const littleBytes = 64 * 1024
-/** Sending costs the bus, and whoever waits behind it, about a millisecond for so much. */
+/** What an answer costs the bus, and so whoever waits behind it: about so long for each, and a millisecond for so many bytes. */
+const answerMs = 0.03
 const bytesPerMs = 100_000
+const costOf = (answerBytes: number): number => answerMs + answerBytes / bytesPerMs
 
 export class Dispatcher {
   private readonly options: Options
   private readonly fair: FairService
   private readonly contexts = new WeakMap<Subject, HandlerContext>()
-  private readonly queue = new FairQueue<Waiting>({ clock: () => performance.now() })
+  private readonly queue = new FairQueue<Job>({ clock: () => performance.now() })
   private readonly underWay = new Map<string, UnderWay>()
   private bytesOfAll = 0
+  /** Of answers that wait for their turn. */
+  private answerBytes = 0
   private isScheduled = false
+  /** What is answered now was let in when there was room for it. */
+  private isTaking = false
   private window = { sinceMs: 0, spentMs: 0 }
 
   constructor(options: Options) {
     this.options = options
-    this.fair = new FairService(options.context.service)
+    this.fair = new FairService(options.context.service, { mayLook: () => this.answerBytes < maxAnswerBytes })
   }
 
   /** Never throws. */
   handle(message: Incoming): void {
     const { tree, out } = this.options
+    const isMute = (message.flags & noReplyExpected) !== 0
     if (message.interface === peer) return this.answerPeer(message)
     const node = tree.find(message.path)
     const objectClass = node?.objectClass ?? null
@@ -100,19 +122,24 @@ export class Dispatcher {
     const target = objectClass === null ? undefined : message.interface === ''
       ? objectClass.byMember.get(message.member)
       : objectClass.targets.get(targetKey(message.interface, message.member))
+    // who asks and wants no answer has it already
+    if (isMute && target?.onlyReads !== false) return
     if (node === null || objectClass === null || target === undefined) {
       return this.fail(message, unknownMethod(message.interface, message.member, message.path), derpanetErrors)
     }
     const { sender } = message
     const bytes = message.bodyBytes.length
     if (bytes > maxMessageBytes) return this.fail(message, limitsExceeded('a call above 16 MiB'), objectClass.style)
-    if (!this.admit(sender, bytes)) return this.fail(message, limitsExceeded('too many calls of this caller are not answered yet'), objectClass.style)
-    const call: Waiting = { message, bytes, node, objectClass, target, prepaidMs: 0, isOver: false }
+    if (!this.admit(sender, bytes + callBytes)) {
+      if (!isMute) this.fail(message, limitsExceeded('too many calls of this caller are not answered yet'), objectClass.style)
+      return
+    }
+    const call: Waiting = { message, bytes: bytes + callBytes, node, objectClass, target, prepaidMs: 0, isOver: false }
     if (bytes > littleBytes || this.queue.hasReady || this.queue.isBusy(sender) || !this.hasTimeLeft() || out.waitForRoom(this.schedule)) {
       // a part of what came in would keep the whole of it
       call.message = { ...message, bodyBytes: Buffer.from(message.bodyBytes) }
       call.prepaidMs = bytes / readBytesPerMs
-      this.queue.push(sender, call, call.prepaidMs)
+      this.queue.push(sender, { call, answerBytes: 0, run: () => { this.take(call) } }, call.prepaidMs)
       this.schedule()
       return
     }
@@ -122,7 +149,29 @@ export class Dispatcher {
   /** The bus says this name is gone: what it still wants, nobody waits for. */
   forget(sender: string): void {
     this.options.authority.forget(sender)
-    for (const call of this.queue.forget(sender)) this.release(call)
+    for (const { call, answerBytes } of [...this.queue.forget(sender), ...this.queue.forget(answersTo(sender))]) {
+      if (call !== null) this.release(call)
+      this.leaves(answerBytes)
+    }
+  }
+
+  /** Sends an answer, at once when it goes ahead of nobody whose turn is earlier. */
+  private answer(sender: string, call: Waiting | null, answerBytes: number, send: () => void): void {
+    if (this.isTaking || !(this.queue.hasReady || this.options.out.waitForRoom(this.schedule))) return send()
+    const run = (): void => {
+      send()
+      this.leaves(answerBytes)
+    }
+    this.answerBytes += answerBytes
+    this.queue.push(answersTo(sender), { call, answerBytes, run }, costOf(answerBytes))
+    this.schedule()
+  }
+
+  /** So much of what waited to be sent waits no more. */
+  private leaves(answerBytes: number): void {
+    const wasFull = this.answerBytes >= maxAnswerBytes
+    this.answerBytes -= answerBytes
+    if (wasFull && this.answerBytes < maxAnswerBytes) this.fair.resume()
   }
 
   private admit(sender: string, bytes: number): boolean {
@@ -172,9 +221,9 @@ export class Dispatcher {
       const end = performance.now() + turnMs
       do {
         if (out.waitForRoom(this.schedule)) return
-        const call = this.queue.next()
-        if (call === null) return
-        this.take(call)
+        const job = this.queue.next()
+        if (job === null) return
+        job.run()
       } while (performance.now() < end)
       if (this.queue.hasReady) this.schedule()
     })
@@ -184,6 +233,7 @@ export class Dispatcher {
   private take(call: Waiting): number {
     const { message: { sender }, target } = call
     const begun = performance.now()
+    this.isTaking = true
     try {
       const subject = this.options.authority.authorise(sender, target.action)
       if (subject instanceof Promise) {
@@ -196,6 +246,7 @@ export class Dispatcher {
     } catch (error) {
       this.refuse(call, error)
     }
+    this.isTaking = false
     const elapsedMs = performance.now() - begun
     this.queue.charge(sender, elapsedMs - call.prepaidMs)
     return elapsedMs
@@ -207,18 +258,26 @@ export class Dispatcher {
       const result = this.resultOf(call, subject)
       if (!(result instanceof Promise)) return this.reply(call, result)
       call.message = { ...call.message, bodyBytes: noBytes }
-      void result.then((value: unknown) => this.reply(call, value)).catch((error: unknown) => this.refuse(call, error))
+      void result.then((value: unknown) => this.reply(call, value), (error: unknown) => this.refuse(call, error))
     } catch (error) {
       this.refuse(call, error)
     }
   }
 
-  /** Throws EncodeError for a bug of ours, TooBigError. */
+  /** Never throws. */
   private reply(call: Waiting, value: unknown): void {
-    const body = bodyOf(call.target, value)
-    this.queue.charge(call.message.sender, body.bytes.length / bytesPerMs)
-    this.release(call)
-    this.options.out.reply(call.message, body)
+    const { message, target } = call
+    let body: Body
+    try {
+      body = bodyOf(target, value)
+    } catch (error) {
+      return this.refuse(call, error)
+    }
+    this.queue.charge(message.sender, costOf(body.bytes.length))
+    this.answer(message.sender, call, body.bytes.length, () => {
+      this.release(call)
+      this.options.out.reply(message, body)
+    })
   }
 
   private refuse(call: Waiting, error: unknown): void {
@@ -246,13 +305,12 @@ export class Dispatcher {
   }
 
   /** Lockdown works in the older face only. Reading is free for everybody who may read. */
-  private isLockedOut({ row, builtIn }: Target, subject: Subject): boolean {
+  private isLockedOut({ row, onlyReads }: Target, subject: Subject): boolean {
     const { face, service } = this.options.context
     if (face === '2.5') return false
     const { settings } = service.runtime()
     if (!isLockedDown(settings)) return false
-    const isReading = builtIn ? row.name !== 'Set' : /^(get|list|query|is|check)|^authorizeAll$/.test(row.name)
-    return !isReading && !isOnWhitelist(lockdownOf(settings), subject)
+    return !onlyReads && row.name !== 'authorizeAll' && !isOnWhitelist(lockdownOf(settings), subject)
   }
 
   private builtIn(call: Call, node: Node, objectClass: ObjectClass, member: string, args: readonly unknown[]): unknown {
@@ -284,8 +342,8 @@ export class Dispatcher {
   }
 
   private answerPeer(message: Incoming): void {
-    if (message.member === 'Ping') return this.options.out.reply(message, emptyBody)
-    if (message.member === 'GetMachineId') return this.options.out.reply(message, encodeBody('s', [this.options.machineId]))
+    if (message.member === 'Ping') return this.tell(message, emptyBody)
+    if (message.member === 'GetMachineId') return this.tell(message, encodeBody('s', [this.options.machineId]))
     this.fail(message, unknownMethod(message.interface, message.member, message.path), derpanetErrors)
   }
 
@@ -293,7 +351,11 @@ export class Dispatcher {
   private answerBareNode(message: Incoming, node: Node): void {
     const isIntrospect = message.member === 'Introspect' && (message.interface === '' || message.interface === 'org.freedesktop.DBus.Introspectable')
     if (!isIntrospect) return this.fail(message, unknownMethod(message.interface, message.member, message.path), derpanetErrors)
-    this.options.out.reply(message, encodeBody('s', [nodeXml(node.path, '', node.children())]))
+    this.tell(message, encodeBody('s', [nodeXml(node.path, '', node.children())]))
+  }
+
+  private tell(message: Incoming, body: Body): void {
+    this.answer(message.sender, null, body.bytes.length, () => this.options.out.reply(message, body))
   }
 
   private fail(message: Incoming, error: unknown, style: ErrorStyle): void {
@@ -305,11 +367,13 @@ export class Dispatcher {
     }
     if (told.isBug) log.error({ err: error, interface: message.interface, member: message.member, path: message.path, caller: message.sender }, 'a bus call failed by a bug')
     else log.debug({ interface: message.interface, member: message.member, caller: message.sender, error: told.text }, 'a bus call was refused')
-    try {
-      out.error(message, told.name, told.text)
-    } catch (cause) {
-      log.error({ err: cause, member: message.member }, 'an error reply could not be sent')
-    }
+    this.answer(message.sender, null, told.text.length, () => {
+      try {
+        out.error(message, told.name, told.text)
+      } catch (cause) {
+        log.error({ err: cause, member: message.member }, 'an error reply could not be sent')
+      }
+    })
   }
 }
 

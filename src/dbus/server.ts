@@ -26,6 +26,8 @@ export interface BusOptions {
   readonly inForce?: Promise<void>
   /** D-Bus address; without one DBUS_SYSTEM_BUS_ADDRESS, then the system bus. */
   readonly address?: string | undefined
+  /** Makes the send buffer of a socket as small as can be; absent, or when it throws, an answer may wait behind some 200 KiB. */
+  readonly narrow?: (fd: number) => void
   /** Which of firewalld's faces is shown; `auto` is what this host's clients know, `no` shows only our own interface. */
   readonly compat: Face | 'auto' | 'no'
   readonly log: BusLog
@@ -50,11 +52,11 @@ function machineId(): string {
 }
 
 /** Rejects when the bus cannot be reached, and with whatever `inForce` rejects with. */
-export async function startBus({ service, inForce, address, compat, log, onMissing = () => undefined }: BusOptions): Promise<BusServer> {
+export async function startBus({ service, inForce, address, narrow, compat, log, onMissing = () => undefined }: BusOptions): Promise<BusServer> {
   const face: Face = compat === 'no' ? '2.5' : compat === 'auto' ? installedFace() : compat
   const withFirewalld = compat !== 'no'
   const numbers = new ObjectNumbers()
-  const connecting = connect({ address, log })
+  const connecting = connect({ address, log, narrow })
   const context: HandlerContext = {
     service, face, numbers, hasIpv4: true, hasIpv6: existsSync('/proc/net/if_inet6'),
     foreignInterfaces: () => connecting.then(networkManagerInterfaces).catch((error: unknown) => {

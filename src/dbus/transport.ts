@@ -9,7 +9,8 @@
 // 4. a match rule is added once and stays: dbus-next's count of them is broken and leaks rules;
 // 5. nothing is sent that does not fit its signature (wire/encode.ts), nothing above 16 MiB;
 // 6. serials wrap at 2^32 instead of failing after some weeks;
-// 7. while the bus does not take what we write, we do not read, and what can wait is not answered: memory stays bounded.
+// 7. little lies in the socket that the bus has not read yet (it takes 4 KiB a turn), because whatever comes next waits behind
+//    it: what can wait is asked for when there is room. While the bus takes nothing we do not read: memory stays bounded.
 import type { Duplex } from 'node:stream'
 import { sessionBus } from 'dbus-next'
 import { BusError, busErrorNames, type BusClient, type BusRequest } from '../auth/bus-client.ts'
@@ -33,7 +34,10 @@ export interface Outgoing {
   signal(path: string, iface: string, member: string, body: Body): void
   /** What `work` sends leaves in one write. */
   together(work: () => void): void
-  /** True when the bus takes more slowly than we answer: `then` is called when there is room, once however often it was given. */
+  /**
+   * True when what leaves next would wait behind others, or this batch is full: `then` is called when there is room, once
+   * however often it was given.
+   */
   waitForRoom(then: () => void): boolean
 }
 
@@ -55,8 +59,8 @@ const busCallTimeoutMs = 25_000
 const connectTimeoutMs = 10_000
 /** Unsent bytes above which nothing more is read. */
 const maxUnsentBytes = 32 * 1024 * 1024
-/** Unsent bytes above which nothing more is answered that can wait: what leaves next waits behind them. */
-const manyUnsentBytes = 1024 * 1024
+/** Written at once at most, but for the last message: about what the bus reads in a turn. */
+const batchBytes = 4096
 const maxSerial = 0xffffffff
 
 export const systemBusAddress = 'unix:path=/run/dbus/system_bus_socket'
@@ -64,6 +68,11 @@ export const systemBusAddress = 'unix:path=/run/dbus/system_bus_socket'
 /** dbus-next keeps its stream in a private field; the version is pinned exactly for that. */
 interface StreamOwner {
   readonly _connection?: { readonly stream?: Duplex }
+}
+
+/** Node's sockets keep their number in a private field; without it, or without one, the buffer stays as it is. */
+interface StreamWithHandle extends Duplex {
+  readonly _handle?: { readonly fd?: number }
 }
 
 interface Pending {
@@ -74,11 +83,18 @@ interface Pending {
   readonly timer: NodeJS.Timeout
 }
 
+export interface ConnectOptions {
+  readonly address?: string | undefined
+  readonly log: BusLog
+  /** Makes the socket's buffer for what we send as small as can be. Without it what the bus has not read yet may be 200 KiB. */
+  readonly narrow?: ((fd: number) => void) | undefined
+}
+
 /**
  * Rejects when the bus cannot be reached within ten seconds. `address` is a D-Bus address list; without one
  * DBUS_SYSTEM_BUS_ADDRESS, then the usual socket.
  */
-export async function connect(options: { readonly address?: string | undefined; readonly log: BusLog }): Promise<Transport> {
+export async function connect(options: ConnectOptions): Promise<Transport> {
   const busAddress = options.address ?? process.env['DBUS_SYSTEM_BUS_ADDRESS'] ?? systemBusAddress
   const bus = sessionBus({ busAddress })
   const stream = (bus as unknown as StreamOwner)._connection?.stream
@@ -99,6 +115,12 @@ export async function connect(options: { readonly address?: string | undefined; 
       bus.removeAllListeners('error')
       bus.on('error', () => { /* the stream's own handlers below report it */ })
       const name = (bus as unknown as { readonly name: string }).name
+      const { fd } = (stream as StreamWithHandle)._handle ?? {}
+      try {
+        if (fd !== undefined) options.narrow?.(fd)
+      } catch (error) {
+        options.log.warn({ error: String(error) }, 'answers may wait in the socket to the bus')
+      }
       resolve(takeOver(stream, name, options.log))
     })
   })
@@ -167,6 +189,8 @@ export class StreamTransport implements Transport {
   private callHandler: (call: Incoming) => void = () => {}
   private readonly signalHandlers: ((signal: Incoming) => void)[] = []
   private readonly waitsForRoom = new Set<() => void>()
+  /** So much may be unsent for there to be room: nothing, unless it is this batch. */
+  private roomBytes = 0
   private serial = 1
   private readonly framer = new Framer()
   private isClosing = false
@@ -204,18 +228,17 @@ export class StreamTransport implements Transport {
 
   /** Takes every whole message there is; answers given at once leave together in one write. */
   private readonly pump = (bytes: Buffer): void => {
-    this.stream.cork()
     try {
       this.framer.add(bytes)
-      for (let message = this.framer.next(); message !== null && !this.isDead; message = this.framer.next()) this.take(message)
+      this.together(() => {
+        for (let message = this.framer.next(); message !== null && !this.isDead; message = this.framer.next()) this.take(message)
+      })
       if (this.stream.writableLength > maxUnsentBytes && !this.isDead) {
         this.stream.pause()
         this.stream.once('drain', () => this.stream.resume())
       }
     } catch (error) {
       this.die(error instanceof Error ? error : new Error(String(error)))
-    } finally {
-      this.stream.uncork()
     }
   }
 
@@ -262,8 +285,12 @@ export class StreamTransport implements Transport {
   private send(header: Omit<Header, 'serial'>, body: Body): number {
     if (this.isDead) throw new BusError(busErrorNames.disconnected, 'the connection to the bus is closed')
     const serial = this.nextSerial()
-    this.stream.write(encodeHeader({ ...header, serial }, body))
-    if (body.bytes.length > 0) this.stream.write(body.bytes)
+    const head = encodeHeader({ ...header, serial }, body)
+    if (body.bytes.length === 0) this.stream.write(head, this.onSent)
+    else {
+      this.stream.write(head)
+      this.stream.write(body.bytes, this.onSent)
+    }
     return serial
   }
 
@@ -308,24 +335,29 @@ export class StreamTransport implements Transport {
   }
 
   together(work: () => void): void {
+    // within a batch it is part of that one
+    if (this.roomBytes > 0) return work()
+    this.roomBytes = this.stream.writableLength === 0 ? batchBytes : 0
     this.stream.cork()
     try {
       work()
     } finally {
       this.stream.uncork()
+      this.roomBytes = 0
     }
   }
 
   waitForRoom(then: () => void): boolean {
-    if (this.isDead || this.stream.writableLength <= manyUnsentBytes) return false
-    if (!this.waitsForRoom.has(then)) {
-      this.waitsForRoom.add(then)
-      this.stream.once('drain', () => {
-        this.waitsForRoom.delete(then)
-        then()
-      })
-    }
+    if (this.isDead || this.stream.writableLength <= this.roomBytes) return false
+    this.waitsForRoom.add(then)
     return true
+  }
+
+  private readonly onSent = (): void => {
+    if (this.waitsForRoom.size === 0 || this.stream.writableLength > 0) return
+    const waiting = [...this.waitsForRoom]
+    this.waitsForRoom.clear()
+    for (const then of waiting) then()
   }
 
   addMatch(rule: string): Promise<void> {

@@ -27,6 +27,8 @@ export interface Target {
   readonly handler: Handler | undefined
   /** A member every object has; the dispatcher answers it. */
   readonly builtIn: boolean
+  /** Whoever calls it changes nothing, not even what polkit knows. */
+  readonly onlyReads: boolean
 }
 
 /** What objects of one kind have in common. */
@@ -58,6 +60,10 @@ interface ClassRows {
   readonly propertyAction: ActionId
 }
 
+function isGetter(member: string): boolean {
+  return /^(get|list|query|is|check)/.test(member)
+}
+
 export function targetKey(interfaceName: string, member: string): string {
   return `${interfaceName}\0${member}`
 }
@@ -74,13 +80,13 @@ function makeClass(rows: ClassRows): ObjectClass {
     const strangers = Object.keys(handlers).filter((name) => !view.methods.has(name))
     if (strangers.length > 0) throw new Error(`${view.name} has handlers but no rows for ${strangers.join(', ')}`)
     for (const row of view.methods.values()) {
-      add({ interfaceName: view.name, row, action: row.action, handler: handlers[row.name], builtIn: false })
+      add({ interfaceName: view.name, row, action: row.action, handler: handlers[row.name], builtIn: false, onlyReads: isGetter(row.name) || row.action === actions.derpanetInfo })
     }
   }
   for (const view of standardInterfaces) {
     for (const row of view.methods.values()) {
       const action = row.name === 'Introspect' ? rows.introspectAction : rows.propertyAction
-      add({ interfaceName: view.name, row, action, handler: undefined, builtIn: true })
+      add({ interfaceName: view.name, row, action, handler: undefined, builtIn: true, onlyReads: row.name !== 'Set' })
     }
   }
   const properties = new Map(Object.entries(rows.properties ?? {}))

@@ -26,18 +26,29 @@ interface Line {
 /** Spent time counts half after so long. */
 const halfLifeMs = 2000
 
+interface TurnstileOptions {
+  readonly places: number
+  /** Of one caller. */
+  readonly maxWaiting: number
+  readonly clock: () => number
+  /** While it says no, nothing begins; whoever changes its mind calls `resume`. */
+  readonly mayGo?: () => boolean
+}
+
 /** Lines of calls of one sort; so many of them are under way at once, reloads apart. */
 export class Turnstile {
   private readonly lines = new Map<string, Line>()
   private readonly places: number
   private readonly maxWaiting: number
   private readonly clock: () => number
+  private readonly mayGo: () => boolean
   private running = 0
 
-  constructor(options: { readonly places: number; readonly maxWaiting: number; readonly clock: () => number }) {
+  constructor(options: TurnstileOptions) {
     this.places = options.places
     this.maxWaiting = options.maxWaiting
     this.clock = options.clock
+    this.mayGo = options.mayGo ?? (() => true)
   }
 
   /** Resolves or rejects with what `run` does. Rejects with LimitsExceeded when too many of this caller wait. */
@@ -60,12 +71,16 @@ export class Turnstile {
           }
         },
       })
-      this.admit()
+      this.resume()
     })
   }
 
-  private admit(): void {
-    for (let line = this.nextLine(); line !== null; line = this.nextLine()) this.start(line)
+  resume(): void {
+    while (this.mayGo()) {
+      const line = this.nextLine()
+      if (line === null) return
+      this.start(line)
+    }
   }
 
   private start(line: Line): void {
@@ -81,7 +96,7 @@ export class Turnstile {
       line.spentMs = this.spentOf(line) + this.clock() - begun
       line.atMs = this.clock()
       this.sweep()
-      this.admit()
+      this.resume()
     })
   }
 
@@ -125,13 +140,19 @@ export class FairService {
   private readonly urgent: Turnstile
   private readonly views = new WeakMap<Caller, FirewallService>()
 
-  constructor(service: FirewallService, clock: () => number = () => performance.now()) {
+  constructor(service: FirewallService, options: { readonly clock?: () => number; readonly mayLook?: () => boolean } = {}) {
+    const { clock = () => performance.now(), mayLook = () => true } = options
     this.service = service
     // one works and one waits: the writer is never without work, and who comes next is decided as late as can be
     this.changes = new Turnstile({ places: 2, maxWaiting: maxWaitingChanges, clock })
-    this.looks = new Turnstile({ places: 2, maxWaiting: maxWaitingLooks, clock })
+    this.looks = new Turnstile({ places: 2, maxWaiting: maxWaitingLooks, clock, mayGo: mayLook })
     // an emergency, and what ends one, wait for nobody but the caller's own
     this.urgent = new Turnstile({ places: Infinity, maxWaiting: maxWaitingLooks, clock })
+  }
+
+  /** `mayLook` may say yes again. */
+  resume(): void {
+    this.looks.resume()
   }
 
   /** What this caller's calls go through. */

@@ -2,6 +2,15 @@
 import t from 'tap'
 import { FairQueue } from '../../src/dbus/fair-queue.ts'
 import { FairService, Turnstile } from '../../src/dbus/turnstile.ts'
+import { actions } from '../../src/auth/actions.ts'
+import type { Authority } from '../../src/auth/authority.ts'
+import type { Arg } from '../../src/dbus/members.ts'
+import { firewalldPath } from '../../src/dbus/members/firewalld.ts'
+import type { ReplyTo } from '../../src/dbus/transport.ts'
+import { decodeMessage } from '../../src/dbus/wire/decode.ts'
+import { noReplyExpected } from '../../src/dbus/wire/encode.ts'
+import type { FirewallService } from '../../src/service.ts'
+import { callOf, dispatcherBench } from './support/calls.ts'
 import { fakeService } from './support/service.ts'
 
 /** Takes everything; each item costs what `costOf` says. */
@@ -149,4 +158,109 @@ t.test('panic waits for no change', async (t) => {
   release()
   await Promise.allSettled(pending)
   t.equal(asked.length, 4)
+})
+
+const firewalldZone = 'org.fedoraproject.FirewallD1.zone'
+const getZones = callOf(firewalldPath, firewalldZone, 'getZones', []).bytes
+const zoneAndPort: readonly Arg[] = ['zone', 'port', 'protocol'].map((name) => ({ name, type: 's' }))
+const addPort = (port: number, flags = 0): Buffer =>
+  callOf(firewalldPath, firewalldZone, 'addPort', [...zoneAndPort, { name: 'timeout', type: 'i' }], ['public', String(port), 'tcp', 0], flags).bytes
+
+/** A dispatcher whose answers leave one at a time, each when `leave` is called; names of those who got one. */
+function slowBus(service: FirewallService, authority: Authority = { authorise: (name) => ({ name, uid: 0 }), forget: () => {} }) {
+  const answered: string[] = []
+  let room = 0
+  let then: (() => void) | null = null
+  const sent = ({ sender }: ReplyTo): void => {
+    answered.push(sender)
+    room--
+  }
+  const bench = dispatcherBench(service, '2.5', authority, {
+    reply: sent, error: sent,
+    waitForRoom(call) {
+      if (room > 0) return false
+      then = call
+      return true
+    },
+  })
+  return {
+    answered, bench,
+    say: (bytes: Buffer, sender: string): void => bench.dispatcher.handle({ ...decodeMessage(bytes), sender }),
+    async leave(count = 1) {
+      for (let each = 0; each < count; each++) {
+        room = 1
+        then?.()
+        await new Promise((resolve) => setTimeout(resolve, 1))
+      }
+    },
+  }
+}
+
+t.test('while the bus takes little, who asks once is answered before those who ask without a pause', async (t) => {
+  const { answered, say, leave, bench } = slowBus(fakeService())
+  for (let each = 0; each < 500; each++) for (let caller = 0; caller < 4; caller++) say(getZones, `:1.${caller}`)
+  await leave(600)
+  t.equal(answered.length, 600)
+  say(getZones, 'admin')
+  await leave()
+  t.equal(answered.at(-1), 'admin', 'a getter')
+  say(addPort(1), 'admin')
+  await leave()
+  t.not(answered.at(-1), 'admin', 'its turn has come, it is made')
+  await leave()
+  t.equal(answered.at(-1), 'admin', 'a change')
+  const noSuch = callOf(firewalldPath, firewalldZone, 'noSuchMember', []).bytes
+  for (let each = 0; each < 50; each++) say(noSuch, 'loud')
+  await leave(2)
+  t.ok(answered.slice(-2).filter((name) => name === 'loud').length <= 1, 'errors wait for their turn as well')
+  t.strictSame(bench.bugs, [])
+})
+
+t.test('an answer does not wait for what its caller has to be asked about next', async (t) => {
+  const authority: Authority = { authorise: (name, action) => (action === actions.config ? new Promise(() => {}) : { name, uid: 1000 }), forget: () => {} }
+  const service = fakeService()
+  let release = (): void => {}
+  service.holdChanges(new Promise((resolve) => { release = resolve }))
+  const allowed: Authority = { authorise: (name) => ({ name, uid: 0 }), forget: () => {} }
+  let asked = 0
+  const { answered, say, leave } = slowBus(service, { ...authority, authorise: (...args) => (asked++ < 1 ? allowed : authority).authorise(...args) })
+  await leave()
+  say(addPort(1), ':1.1')
+  say(addPort(2), ':1.1')
+  release()
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  await leave()
+  t.strictSame(answered, [':1.1'])
+})
+
+t.test('who asks and wants no answer is not asked about and costs nothing, what it changes is changed', async (t) => {
+  const service = fakeService()
+  const changed: unknown[] = []
+  const watched = { ...service, change: (...args: Parameters<typeof service.change>) => {
+    changed.push(args[0])
+    return service.change(...args)
+  } }
+  let asked = 0
+  const { answered, say, leave } = slowBus(watched, { authorise: (name) => { asked++; return { name, uid: 0 } }, forget: () => {} })
+  const mute = callOf(firewalldPath, firewalldZone, 'getZones', [], [], noReplyExpected).bytes
+  const muteUnknown = callOf(firewalldPath, firewalldZone, 'noSuchMember', [], [], noReplyExpected).bytes
+  for (let each = 0; each < 100; each++) say(each % 2 === 0 ? mute : muteUnknown, ':1.1')
+  for (const port of [1, 2, 3]) say(addPort(port, noReplyExpected), ':1.1')
+  say(getZones, ':1.1')
+  await leave(20)
+  t.equal(asked, 4)
+  t.strictSame(changed.map((change) => (change as { item: readonly string[] }).item[0]), ['1', '2', '3'], 'in its order')
+  t.ok(answered.includes(':1.1'))
+})
+
+t.test('of callers who change without an answer only so many changes are kept', async (t) => {
+  const service = fakeService()
+  service.holdChanges(new Promise(() => {}))
+  const { say, leave } = slowBus(service)
+  const before = process.memoryUsage().heapUsed
+  const change = addPort(1, noReplyExpected)
+  for (let each = 0; each < 3000; each++) for (let caller = 0; caller < 100; caller++) say(change, `:1.${caller}`)
+  await leave(10)
+  const grownMb = (process.memoryUsage().heapUsed - before) / 1e6
+  t.ok(grownMb < 150, `${grownMb.toFixed(0)} MB`)
 })

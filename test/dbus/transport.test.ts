@@ -2,8 +2,9 @@
 import t from 'tap'
 import { BusError } from '../../src/auth/bus-client.ts'
 import { connect } from '../../src/dbus/transport.ts'
-import { decodeBody } from '../../src/dbus/wire/decode.ts'
+import { decodeBody, type Incoming } from '../../src/dbus/wire/decode.ts'
 import { emptyBody, encodeBody } from '../../src/dbus/wire/encode.ts'
+import { narrowSendBuffer } from '../../src/send-buffer.ts'
 import { quiet, startPrivateBus } from './support/bus.ts'
 
 const busRequest = { destination: 'org.freedesktop.DBus', path: '/org/freedesktop/DBus', interface: 'org.freedesktop.DBus', timeoutMs: 5_000 }
@@ -106,4 +107,35 @@ t.test('a match rule is added once', async (t) => {
   t.strictSame(before, [])
   await t.rejects(client.call({ ...busRequest, member: 'RemoveMatch', signature: 's', body: [rule] }),
     { message: /^org.freedesktop.DBus.Error.MatchRuleNotFound: / }, 'there was exactly one')
+})
+
+t.test('of what is answered little lies in the socket, so that who is answered next waits behind little', async (t) => {
+  const bus = await startPrivateBus()
+  t.teardown(bus.stop)
+  const asking = await bus.client()
+  const server = await connect({ address: bus.address, log: quiet, narrow: narrowSendBuffer })
+  t.teardown(() => server.close())
+  const calls: Incoming[] = []
+  server.onCall((call) => { calls.push(call) })
+  const answers = Array.from({ length: 2_000 }, () =>
+    asking.call({ destination: server.name, path: '/', interface: 'a.b', member: 'C', signature: '', body: [], timeoutMs: 20_000 }))
+  while (calls.length < answers.length) await new Promise((resolve) => setTimeout(resolve, 5))
+  bus.pause()
+  t.teardown(bus.goOn)
+  const body = encodeBody('s', ['x'.repeat(100)])
+  let sent = 0
+  let wakes = 0
+  const answer = (): void => {
+    wakes++
+    server.together(() => {
+      while (sent < calls.length && !server.waitForRoom(answer)) server.reply(calls[sent++]!, body)
+    })
+  }
+  answer()
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  t.ok(sent > 0 && sent < 100, `${sent} of some 170 bytes each`)
+  t.equal(server.waitForRoom(answer), true)
+  bus.goOn()
+  t.equal((await Promise.all(answers)).length, 2_000, 'when the bus takes them again all are sent')
+  t.ok(wakes > 20, `by and by: in ${wakes} batches`)
 })

@@ -1,5 +1,6 @@
 // Callers of the firewall's D-Bus interface that never pause, and one who only wants his answers: how long does he wait?
-// Usage: flood SECONDS KIND:COUNT…   each COUNT connections of that kind, in one process; prints how many answers they got
+// Usage: flood SECONDS[@RATE] KIND:COUNT…   each COUNT connections of that kind, in one process; prints how many answers they got.
+//                                    RATE: calls a second of all together; without it as many as go
 //        flood SECONDS admin         a getter every 20 ms and a port opened or closed every 250 ms, each on its own
 //                                    connection; prints microseconds of each as JSON
 // System bus: DBUS_SYSTEM_BUS_ADDRESS, or the usual socket.
@@ -16,10 +17,10 @@
 #define PATH "/org/fedoraproject/FirewallD1"
 enum { max_callers = 256, admin_getter_ms = 20, admin_change_ms = 250, big_entries = 40000 };
 
-typedef enum { GETTER, PORT, LOOK, RULE, BIG, INTROSPECT, MUTE, DEAF, PERMANENT, RELOAD, UNKNOWN, NAMES, KINDS } kind_t;
+typedef enum { WAIT, PIPE, GETTER, PORT, LOOK, RULE, BIG, INTROSPECT, MUTE, DEAF, PERMANENT, RELOAD, UNKNOWN, NAMES, KINDS } kind_t;
 /** How many calls a caller of a kind has under way; 0 = as many as the socket takes. */
 static const struct { const char *name; int window; } kinds[KINDS] = {
-    [GETTER] = {"getter", 16}, [PORT] = {"port", 8}, [LOOK] = {"look", 8}, [RULE] = {"rule", 4}, [BIG] = {"big", 2}, [INTROSPECT] = {"introspect", 8},
+    [WAIT] = {"wait", 1}, [PIPE] = {"pipe", 128}, [GETTER] = {"getter", 16}, [PORT] = {"port", 8}, [LOOK] = {"look", 8}, [RULE] = {"rule", 4}, [BIG] = {"big", 2}, [INTROSPECT] = {"introspect", 8},
     [MUTE] = {"mute", 0}, [DEAF] = {"deaf", 0}, [PERMANENT] = {"permanent", 4}, [RELOAD] = {"reload", 1}, [UNKNOWN] = {"unknown", 16}, [NAMES] = {"names", 8},
 };
 
@@ -30,6 +31,8 @@ struct caller {
 };
 static struct caller callers[max_callers];
 static int caller_count;
+/** Calls that may still be sent now. */
+static double allowed = 1e18;
 
 static double now_us(void) {
     struct timespec at;
@@ -110,7 +113,7 @@ static int on_answer(sd_bus_message *reply, void *data, sd_bus_error *error) {
 static void send_more(struct caller *who) {
     const int window = kinds[who->kind].window;
     // without a window: a batch each round, and whatever does not fit into the socket waits in this process, up to a limit
-    for (int batch = 0; window > 0 ? who->sent - who->answered < window : batch < 64; batch++) {
+    for (int batch = 0; allowed >= 1 && (window > 0 ? who->sent - who->answered < window : batch < 64); batch++) {
         uint64_t queued = 0;
         sd_bus_get_n_queued_write(who->bus, &queued);
         if (queued > 256) return;
@@ -120,14 +123,25 @@ static void send_more(struct caller *who) {
         if (r == -ENOBUFS) return;
         check("send", r);
         who->sent++;
+        allowed--;
     }
 }
 
-static void flood(double end) {
+static void flood(double end, double rate) {
     struct pollfd waits[max_callers];
     for (int each = 0; each < caller_count; each++) check("connect", sd_bus_open_system(&callers[each].bus));
-    while (now_us() < end) {
-        for (int each = 0; each < caller_count; each++) {
+    double last = now_us();
+    if (rate > 0) allowed = 0;
+    for (int first = 0; now_us() < end; first++) {
+        if (rate > 0) {
+            const double now = now_us();
+            allowed += (now - last) / 1e6 * rate;
+            if (allowed > rate / 10) allowed = rate / 10;
+            last = now;
+        }
+        // the first to be asked is another one each round, so that a rate is everybody's
+        for (int place = 0; place < caller_count; place++) {
+            const int each = (first + place) % caller_count;
             struct caller *who = &callers[each];
             if (who->bus == NULL) { waits[each] = (struct pollfd){.fd = -1}; continue; }
             send_more(who);
@@ -223,6 +237,7 @@ static void admin(double end) {
 int main(int argc, char **argv) {
     if (argc < 3) return 2;
     const double end = now_us() + atof(argv[1]) * 1e6;
+    const char *rate = strchr(argv[1], '@');
     if (strcmp(argv[2], "admin") == 0) { admin(end); return 0; }
     for (int word = 2; word < argc; word++) {
         char *colon = strchr(argv[word], ':');
@@ -236,6 +251,6 @@ int main(int argc, char **argv) {
             caller_count++;
         }
     }
-    flood(end);
+    flood(end, rate == NULL ? 0 : atof(rate + 1));
     return 0;
 }

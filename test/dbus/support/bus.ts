@@ -19,6 +19,9 @@ export interface PrivateBus {
   run(command: string, args: readonly string[]): Promise<Ran>
   /** A client connection of the tests. */
   client(): Promise<Transport>
+  /** The bus takes nothing and says nothing until `goOn`. */
+  pause(): void
+  goOn(): void
   /** Kills the bus as a crash would. */
   kill(): Promise<void>
   stop(): Promise<void>
@@ -78,6 +81,8 @@ export async function startPrivateBus(): Promise<PrivateBus> {
   return {
     address,
     kill,
+    pause: () => { daemon.kill('SIGSTOP') },
+    goOn: () => { daemon.kill('SIGCONT') },
     run: (command, args) => new Promise((resolve) => {
       execFile(command, [...args], { env, timeout: 60_000, maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
         const status = error === null ? 0 : typeof error.code === 'number' ? error.code : 255

@@ -35,10 +35,10 @@ function sample(node: TypeNode): unknown {
   }
 }
 
-function callOf(path: string, name: string, member: string, args: readonly Arg[], values?: readonly unknown[]): MemberCall {
+export function callOf(path: string, name: string, member: string, args: readonly Arg[], values?: readonly unknown[], flags = 0): MemberCall {
   const signature = args.map(({ type }) => type).join('')
   const body = encodeBody(signature, values ?? args.map(({ type }) => sample(parseSignature(type)[0]!)))
-  const header = encodeHeader({ type: messageTypes.call, serial: 7, path, interface: name, member, destination: ':1.1' }, body)
+  const header = encodeHeader({ type: messageTypes.call, flags, serial: 7, path, interface: name, member, destination: ':1.1' }, body)
   return { path, interface: name, member, bytes: Buffer.concat([header, body.bytes]) }
 }
 
@@ -76,7 +76,8 @@ export interface Bench {
   readonly bugs: string[]
 }
 
-export function dispatcherBench(service: FirewallService, face: Face, authority: Authority): Bench {
+/** `outgoing` replaces parts of the way out: who listens to what is sent, and whether there is room. */
+export function dispatcherBench(service: FirewallService, face: Face, authority: Authority, outgoing: Partial<Outgoing> = {}): Bench {
   const bugs: string[] = []
   const log: BusLog = { debug() {}, info() {}, warn() {}, error: (fields, message) => void bugs.push(`${message}: ${String((fields['err'] as Error | undefined)?.stack ?? JSON.stringify(fields))}`) }
   let answered: ((answer: Answer) => void) | null = null
@@ -86,6 +87,7 @@ export function dispatcherBench(service: FirewallService, face: Face, authority:
     signal: () => {},
     together: (work) => work(),
     waitForRoom: () => false,
+    ...outgoing,
   }
   const context: HandlerContext = {
     service, face, numbers: new ObjectNumbers(), hasIpv4: true, hasIpv6: true, foreignInterfaces: async () => new Set<string>(),
