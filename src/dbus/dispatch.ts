@@ -53,8 +53,6 @@ interface Waiting {
   readonly node: Node
   readonly objectClass: ObjectClass
   readonly target: Target
-  /** What its sender was charged when it began to wait. */
-  prepaidMs: number
   /** No longer under way. */
   isOver: boolean
 }
@@ -87,6 +85,9 @@ const atOnceMs = 3
 /** Reading arguments takes about a millisecond for so much; who sends more than a little waits for those who do not. */
 const readBytesPerMs = 40_000
 const littleBytes = 64 * 1024
+const dearMs = littleBytes / readBytesPerMs
+/** They wait so long at most while more comes in. */
+const dearPauseMs = 100
 /** What an answer costs the bus, and so whoever waits behind it: about so long for each, and a millisecond for so many bytes. */
 const answerMs = 0.03
 const bytesPerMs = 100_000
@@ -104,6 +105,9 @@ export class Dispatcher {
   private isScheduled = false
   /** What is answered now was let in when there was room for it. */
   private isTaking = false
+  /** What had come in before the last turn, and when dear calls could be taken. */
+  private heardBytes = 0
+  private dearAtMs = 0
   private window = { sinceMs: 0, spentMs: 0 }
 
   constructor(options: Options) {
@@ -134,12 +138,11 @@ export class Dispatcher {
       if (!isMute) this.fail(message, limitsExceeded('too many calls of this caller are not answered yet'), objectClass.style)
       return
     }
-    const call: Waiting = { message, bytes: bytes + callBytes, node, objectClass, target, prepaidMs: 0, isOver: false }
+    const call: Waiting = { message, bytes: bytes + callBytes, node, objectClass, target, isOver: false }
     if (bytes > littleBytes || this.queue.hasReady || this.queue.isBusy(sender) || !this.hasTimeLeft() || out.waitForRoom(this.schedule)) {
-      // a part of what came in would keep the whole of it
-      call.message = { ...message, bodyBytes: Buffer.from(message.bodyBytes) }
-      call.prepaidMs = bytes / readBytesPerMs
-      this.queue.push(sender, { call, answerBytes: 0, run: () => { this.take(call) } }, call.prepaidMs)
+      // a small part of what came in would keep the whole of it
+      if (bytes * 2 < message.bodyBytes.buffer.byteLength) call.message = { ...message, bodyBytes: Buffer.from(message.bodyBytes) }
+      this.queue.push(sender, { call, answerBytes: 0, run: () => { this.take(call) } }, bytes / readBytesPerMs)
       this.schedule()
       return
     }
@@ -217,12 +220,17 @@ export class Dispatcher {
   private readonly turn = (): void => {
     this.isScheduled = false
     const { out } = this.options
+    // Megabytes are read only when nothing more comes in: who asks a little may be behind them.
+    const now = performance.now()
+    const mayBeDear = out.readBytes === this.heardBytes || now - this.dearAtMs > dearPauseMs
+    if (mayBeDear) this.dearAtMs = now
+    this.heardBytes = out.readBytes
     out.together(() => {
-      const end = performance.now() + turnMs
+      const end = now + turnMs
       do {
         if (out.waitForRoom(this.schedule)) return
-        const job = this.queue.next()
-        if (job === null) return
+        const job = this.queue.next(mayBeDear ? Infinity : dearMs)
+        if (job === null) break
         job.run()
       } while (performance.now() < end)
       if (this.queue.hasReady) this.schedule()
@@ -247,9 +255,7 @@ export class Dispatcher {
       this.refuse(call, error)
     }
     this.isTaking = false
-    const elapsedMs = performance.now() - begun
-    this.queue.charge(sender, elapsedMs - call.prepaidMs)
-    return elapsedMs
+    return performance.now() - begun
   }
 
   /** Never throws. */

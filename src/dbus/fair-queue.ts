@@ -4,7 +4,7 @@
 
 interface Flow<Item> {
   readonly sender: string
-  readonly items: Item[]
+  readonly items: { readonly item: Item; readonly cost: number }[]
   /** Cost units it may still use before others have their turn; negative = it owes. */
   credit: number
   /** When it last was without anything waiting. */
@@ -58,7 +58,7 @@ export class FairQueue<Item> {
   /** `cost` is what it will cost as far as that can be seen; it is charged at once, so that what is dear goes behind what is not. */
   push(sender: string, item: Item, cost = 0): void {
     const flow = this.flowOf(sender)
-    flow.items.push(item)
+    flow.items.push({ item, cost })
     this.enter(flow)
     if (cost === 0) return
     flow.credit -= cost
@@ -79,20 +79,28 @@ export class FairQueue<Item> {
     this.enter(flow)
   }
 
-  /** null when nothing waits, or everything that waits is blocked. */
-  next(): Item | null {
-    for (;;) {
+  /** null when nothing waits that costs at most so much, or everything that waits is blocked. */
+  next(maxCost = Infinity): Item | null {
+    for (let passed = 0; passed <= this.fresh.length + this.old.length;) {
       const flow = this.fresh[0] ?? this.old[0]
       if (flow === undefined) return null
-      if (flow.items.length === 0) {
+      const [head] = flow.items
+      if (head === undefined) {
         // one that was fresh waits a round, so that coming back at once gives it no second first turn
         if (flow.place === 'fresh') this.move(flow)
         else this.leave(flow)
+      } else if (head.cost > maxCost) {
+        this.move(flow)
+        passed++
       } else if (flow.credit <= 0) {
         flow.credit += this.quantum
         this.move(flow)
-      } else return flow.items.shift() ?? null
+      } else {
+        flow.items.shift()
+        return head.item
+      }
     }
+    return null
   }
 
   /** What a call of this sender has cost, beyond what was charged with it. */
@@ -108,7 +116,7 @@ export class FairQueue<Item> {
     this.leave(flow)
     // while it is blocked somebody still unblocks it
     if (!flow.isBlocked) this.flows.delete(sender)
-    return flow.items.splice(0)
+    return flow.items.splice(0).map(({ item }) => item)
   }
 
   private flowOf(sender: string): Flow<Item> {

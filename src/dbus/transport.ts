@@ -32,6 +32,8 @@ export interface Outgoing {
   reply(to: ReplyTo, body: Body): void
   error(to: ReplyTo, name: string, text: string): void
   signal(path: string, iface: string, member: string, body: Body): void
+  /** Bytes that have come in so far. */
+  readonly readBytes: number
   /** What `work` sends leaves in one write. */
   together(work: () => void): void
   /**
@@ -191,6 +193,7 @@ export class StreamTransport implements Transport {
   private readonly waitsForRoom = new Set<() => void>()
   /** So much may be unsent for there to be room: nothing, unless it is this batch. */
   private roomBytes = 0
+  readBytes = 0
   private serial = 1
   private readonly framer = new Framer()
   private isClosing = false
@@ -228,6 +231,7 @@ export class StreamTransport implements Transport {
 
   /** Takes every whole message there is; answers given at once leave together in one write. */
   private readonly pump = (bytes: Buffer): void => {
+    this.readBytes += bytes.length
     try {
       this.framer.add(bytes)
       this.together(() => {

@@ -25,6 +25,8 @@ interface Line {
 
 /** Spent time counts half after so long. */
 const halfLifeMs = 2000
+/** Whoever took nothing yet counts as this, so that of new ones those who want little go first. */
+const leastSpentMs = 0.01
 
 interface TurnstileOptions {
   readonly places: number
@@ -100,7 +102,10 @@ export class Turnstile {
     })
   }
 
-  /** Of the lines that may, the one that took the least; of equal ones the first that came. */
+  /**
+   * Of the lines that may, the one that took the least, times what its caller wants at once: of a hundred who never pause each
+   * takes less than one who asks now and then. Of equal ones the first that came.
+   */
   private nextLine(): Line | null {
     let best: Line | null = null
     let least = Infinity
@@ -109,10 +114,10 @@ export class Turnstile {
       if (head === undefined) continue
       const mayStart = head.isReload ? line.running === 0 || line.isReloading : line.running === 0 && this.running < this.places
       if (!mayStart) continue
-      const spent = this.spentOf(line)
-      if (spent < least) {
+      const weight = (this.spentOf(line) + leastSpentMs) * line.waiting.length
+      if (weight < least) {
         best = line
-        least = spent
+        least = weight
       }
     }
     return best
