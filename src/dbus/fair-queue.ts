@@ -17,10 +17,8 @@ interface Flow<Item> {
 interface Options {
   /** Milliseconds; never goes back. */
   readonly clock: () => number
-  /** What one turn may cost. */
+  /** What one turn may cost, and what somebody who was quiet may use before those who take turns. */
   readonly quantum?: number
-  /** What somebody who was quiet may use before those who take turns. */
-  readonly allowance?: number
   /** Credit given back a millisecond without calls: about the share of one among a hundred. */
   readonly recovery?: number
 }
@@ -34,13 +32,11 @@ export class FairQueue<Item> {
   private readonly old: Flow<Item>[] = []
   private readonly clock: () => number
   private readonly quantum: number
-  private readonly allowance: number
   private readonly recovery: number
 
-  constructor({ clock, quantum = 1, allowance = 0.2, recovery = 0.01 }: Options) {
+  constructor({ clock, quantum = 0.2, recovery = 0.01 }: Options) {
     this.clock = clock
     this.quantum = quantum
-    this.allowance = allowance
     this.recovery = recovery
   }
 
@@ -85,11 +81,8 @@ export class FairQueue<Item> {
       const flow = this.fresh[0] ?? this.old[0]
       if (flow === undefined) return null
       const [head] = flow.items
-      if (head === undefined) {
-        // one that was fresh waits a round, so that coming back at once gives it no second first turn
-        if (flow.place === 'fresh') this.move(flow)
-        else this.leave(flow)
-      } else if (head.cost > maxCost) {
+      if (head === undefined) this.leave(flow) // it keeps its credit: coming back at once gives no second first turn
+      else if (head.cost > maxCost) {
         this.move(flow)
         passed++
       } else if (flow.credit <= 0) {
@@ -123,14 +116,14 @@ export class FairQueue<Item> {
     const known = this.flows.get(sender)
     if (known !== undefined) return known
     if (this.flows.size >= maxIdle) for (const [name, flow] of this.flows) if (flow.place === 'idle' && !flow.isBlocked && flow.items.length === 0) this.flows.delete(name)
-    const flow: Flow<Item> = { sender, items: [], credit: this.allowance, idleSinceMs: this.clock(), place: 'idle', isBlocked: false }
+    const flow: Flow<Item> = { sender, items: [], credit: this.quantum, idleSinceMs: this.clock(), place: 'idle', isBlocked: false }
     this.flows.set(sender, flow)
     return flow
   }
 
   private enter(flow: Flow<Item>): void {
     if (flow.isBlocked || flow.place !== 'idle' || flow.items.length === 0) return
-    flow.credit = Math.min(this.allowance, flow.credit + (this.clock() - flow.idleSinceMs) * this.recovery)
+    flow.credit = Math.min(this.quantum, flow.credit + (this.clock() - flow.idleSinceMs) * this.recovery)
     flow.place = flow.credit > 0 ? 'fresh' : 'old'
     this[flow.place].push(flow)
   }
