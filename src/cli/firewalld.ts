@@ -82,10 +82,11 @@ export async function importTree(options: TransferOptions, folder: string | unde
   }, 'derpanetctl check && derpanetctl apply --confirm 60')
 }
 
-/** Our files as firewalld's. Exit status as importTree. */
+/** Our files as firewalld's. Exit status as importTree. Throws INVALID_DIRECTORY for a folder in, or around, our own. */
 export async function exportTree(options: TransferOptions, folder: string): Promise<number> {
   const from = nativeFolder(options)
   const to = absolute(folder)
+  if (isWithin(to, from) || isWithin(from, to)) throw new DerpanetError('INVALID_DIRECTORY', `${printable(to, 4096)}: derpanet's own files are there: name another folder`)
   const { permanent, diagnostics } = await loadNative(options)
   if (permanent === null) return refuse(options, diagnostics, from)
   const face = (options['for'] as Face | undefined) ?? installedFace()
@@ -102,6 +103,12 @@ export async function exportTree(options: TransferOptions, folder: string): Prom
 
 function nativeFolder(options: GlobalOptions): string {
   return absolute(options.configDir ?? `${options.root ?? ''}/etc/derpanet`)
+}
+
+/** Whether it is that folder or in it, whatever links lead there. */
+function isWithin(folder: string, outer: string): boolean {
+  const real = (path: string): string => (existsSync(path) ? realpathSync(path) : path)
+  return `${real(folder)}/`.startsWith(`${real(outer)}/`)
 }
 
 const vendorFolder = (options: GlobalOptions): string => options.vendorDir ?? `${options.root ?? ''}/usr/lib/firewalld`

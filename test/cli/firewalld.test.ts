@@ -150,6 +150,10 @@ t.test('an export writes firewalld\'s files, says what they cannot say, and leav
   t.strictSame(filesIn(to), ['firewalld.conf', 'zones/office.xml', 'zones/old/part.xml.old'])
   t.match(read(to, 'firewalld.conf'), /^DefaultZone=office$/m)
 
+  const before = filesIn(etc)
+  for (const own of [etc, join(etc, 'zones'), dir]) t.match((await ctl(t, etc, 'export', 'firewalld', own, '--force')).stderr, /INVALID_DIRECTORY: .*: derpanet's own files are there/)
+  t.strictSame(filesIn(etc), before)
+
   const fresh = join(dir, 'fresh')
   place(etc, { 'derpanet.yaml': 'default-zone: office\n', 'zones/office.yaml': 'services: [ssh]\nsources: [192.0.2.0/24]\n' })
   t.equal((await ctl(t, etc, 'export', 'firewalld', fresh, '--for', '1.3')).status, 0)
