@@ -40,7 +40,7 @@ export function text(row: Common & { readonly query?: true }): ScalarField<strin
 }
 
 /**
- * One of a few words. `bus` gives the spelling of the bus where it differs; both spellings are taken from both sides.
+ * One of a few words. `bus` gives the spelling of the bus where it differs: there no other is taken, in files both are.
  * `also`: words that old clients and files say for one of them.
  */
 export function word<T extends string>(
@@ -51,12 +51,18 @@ export function word<T extends string>(
   const parse = (value: unknown): T => {
     const found = requireText(value, code)
     const match = Object.hasOwn(also, found) ? also[found] : values.find((candidate) => candidate === found || bus?.[candidate] === found)
-    if (match !== undefined) return match
-    const shown = values.map((candidate) => candidate === '' ? '""' : candidate).join(', ')
-    throw new DerpanetError(code, `'${printable(found)}' is none of ${shown}${didYouMean(found, values)}`)
+    return match ?? refuse(found)
+  }
+  const refuse = (found: string, taken: readonly string[] = values): never => {
+    const shown = taken.map((candidate) => candidate === '' ? '""' : candidate).join(', ')
+    throw new DerpanetError(code, `'${printable(found)}' is none of ${shown}${didYouMean(found, taken)}`)
   }
   const toBus = (value: T): string => bus?.[value] ?? value
-  return { shape: 'scalar', type: 's', code, parse, values, ...(bus === undefined ? {} : { toBus }), ...rest }
+  const fromBus = (value: unknown): T => {
+    const found = requireText(value, code)
+    return bus !== undefined && Object.hasOwn(bus, found) ? refuse(found, values.map(toBus)) : parse(found)
+  }
+  return { shape: 'scalar', type: 's', code, parse, values, ...(bus === undefined ? {} : { toBus, fromBus }), ...rest }
 }
 
 /** A whole number within inclusive bounds; `refused` are values inside them that mean nothing. */

@@ -51,7 +51,7 @@ export function decodeField(key: string, field: AnyField, value: unknown): unkno
       const expected = field.type === 's' ? 'string' : field.type === 'b' ? 'boolean' : 'number'
       const found = typeof value === 'bigint' ? Number(value) : value
       if (typeof found !== expected) throw wrongType(key, fieldSignature(field))
-      return field.parse(found)
+      return (field.fromBus ?? field.parse)(found)
     }
     case 'flag':
       if (typeof value !== 'boolean') throw wrongType(key, 'b')

@@ -48,6 +48,8 @@ export interface ScalarField<T> extends FieldBase {
   /** Accepts what YAML or the bus gave; throws DerpanetError with `code`. */
   readonly parse: (value: unknown) => T
   readonly code: ErrorCode
+  /** The same for what the bus gave, where it does not take the YAML text. */
+  readonly fromBus?: (value: unknown) => T
   /** All values, where there are few: for suggestions and the manual. */
   readonly values?: readonly string[]
   /** The member family has a query verb too: queryFamily. */

@@ -5,8 +5,8 @@ import { addrOf } from '../support/frame.ts'
 import { excuseForAnswer, excuseForPacket } from './deviations.ts'
 import { concerns, fitting, waysOf, zoneOf, type Scene, type ScenePolicy } from './scene.ts'
 
-const nowhere: Scene = { defaultZone: 'public', bindings: [], forwards: new Set(), policies: [], ipsets: new Map(), panic: false, denials: [], forwardPorts: [] }
-const policy = (part: Partial<ScenePolicy>): ScenePolicy => ({ name: 'one', ingress: ['ANY'], egress: ['ANY'], loaded: null, priority: -1, can: new Set(['refuse']), ...part })
+const nowhere: Scene = { backend: 'nftables', defaultZone: 'public', bindings: [], forwards: new Set(), policies: [], ipsets: new Map(), panic: false, denials: [], namesReject: false, forwardPorts: [] }
+const policy = (part: Partial<ScenePolicy>): ScenePolicy => ({ name: 'one', ingress: ['ANY'], egress: ['ANY'], priority: -1, can: () => new Set(['refuse']), ...part })
 const through: Packet = {
   direction: 'forward', family: 'ipv4', protocol: 6, source: addrOf('203.0.113.5'), destination: addrOf('198.51.100.7'), sourcePort: 5000, destinationPort: 80,
   inInterface: 'ext0', outInterface: 'int0', sourceMac: '02:00:5e:00:01:02',
@@ -47,14 +47,14 @@ t.test('a packet also goes to where a forward-port of its port leads, and to whe
 
 t.test('a policy excuses what it can do, to packets that it concerns on one side alone', (t) => {
   const bindings = [bound('block', ['int0']), bound('home', [], ['198.51.100.0/24'])]
-  const drops = { bindings, policies: [policy({ egress: ['block'], can: new Set(['refuse']) })] }
+  const drops = { bindings, policies: [policy({ egress: ['block'], can: () => new Set(['refuse']) })] }
   t.equal(excuse(drops, 'drop', passed), 'policies by binding')
   t.equal(excuse(drops, passed, 'drop'), null, 'it accepts nothing')
   t.equal(excuse(drops, passed, 'accept 198.51.100.1>198.51.100.7:80'), null, 'and translates nothing')
   t.equal(excuse({ ...drops, bindings: [bound('block', ['int0'])] }, 'drop', passed), null, 'and concerns it on both sides where no other zone has it')
-  const opens = { bindings, policies: [policy({ egress: ['home'], can: new Set(['accept']) })] }
+  const opens = { bindings, policies: [policy({ egress: ['home'], can: () => new Set(['accept']) })] }
   t.equal(excuse(opens, 'drop', passed), null, 'in the zone by both readings')
-  t.equal(excuse({ bindings: [bound('home', ['ext0'])], policies: [policy({ egress: ['public'], can: new Set(['accept']) })] }, 'drop', passed), 'default zone in policies')
+  t.equal(excuse({ bindings: [bound('home', ['ext0'])], policies: [policy({ egress: ['public'], can: () => new Set(['accept']) })] }, 'drop', passed), 'default zone in policies')
   t.end()
 })
 
@@ -72,6 +72,14 @@ t.test('a direct rule excuses the way in which it refuses what it is about, and 
   t.equal(excuse({ denials }, 'drop', passed), null)
   t.equal(excuse({ denials }, 'drop', 'reject icmp3/13', { destinationPort: 81 }), null)
   t.equal(excuse({ denials: [{ family: 'ipv4', words: ['INPUT', '-j', 'DROP'] }] }, 'drop', 'reject icmp3/13'), null, 'another chain')
+  t.end()
+})
+
+t.test('what one backend of firewalld does is excused with that backend alone', (t) => {
+  for (const [backend, name] of [['iptables', 'how the iptables backend rejects'], ['nftables', null]] as const) {
+    t.equal(excuse({ backend }, 'reject icmp3/3', 'reject icmp3/13'), name, backend)
+    t.equal(excuse({ backend }, 'reject icmp3/3', passed), null)
+  }
   t.end()
 })
 

@@ -2,7 +2,7 @@
 // it on either side, and what is in force. A deviation names one; what it says there must hold, or the difference is a real one.
 import { protocolNumbers } from '../../src/model/port.ts'
 import type { Packet } from '../../src/model/packet.ts'
-import { comesFrom, concerns, fitting, hasOtherZones, isNamedTwice, waysOf, zoneOf, type Deed, type Scene, type ScenePolicy, type Side } from './scene.ts'
+import { comesFrom, concerns, fitsPort, fitting, isNamedTwice, waysOf, zoneOf, type Deed, type Scene, type ScenePolicy, type Side } from './scene.ts'
 
 export interface Fates {
   readonly firewalld: string
@@ -24,8 +24,8 @@ type Concerns = (policy: ScenePolicy, packet: Packet) => boolean
  */
 function explains(scene: Scene, packet: Packet, fates: Fates, theirs: Concerns, ours: Concerns, from: { readonly theirs: Concerns; readonly ours: Concerns }): boolean {
   const deeds = (one: Concerns, other: Concerns, early: readonly [Concerns, Concerns]): ReadonlySet<Deed> => new Set(scene.policies.flatMap((policy) => [
-    ...(ways(scene, packet, fates).some((way) => one(policy, way) && !other(policy, way)) ? [...policy.can] : []),
-    ...(early[0](policy, packet) && !early[1](policy, packet) ? [...policy.can].filter((deed) => deed === 'mark' || deed === 'forward') : []),
+    ...(ways(scene, packet, fates).some((way) => one(policy, way) && !other(policy, way)) ? [...policy.can(packet)] : []),
+    ...(early[0](policy, packet) && !early[1](policy, packet) ? [...policy.can(packet)].filter((deed) => deed === 'mark' || deed === 'forward') : []),
   ]))
   const [more, fewer] = [deeds(theirs, ours, [from.theirs, from.ours]), deeds(ours, theirs, [from.ours, from.theirs])]
   const translates = more.has('forward') || fewer.has('forward')
@@ -37,8 +37,6 @@ function explains(scene: Scene, packet: Packet, fates: Fates, theirs: Concerns, 
   return translates || [more, fewer].some((deeds) => deeds.has('refuse') || deeds.has('accept'))
 }
 
-const nothing: Concerns = () => false
-
 export const circumstances = {
   /** firewalld: a policy concerns what fits any binding of its zones. Here: what is in its zones. */
   'policies by binding': (scene, packet, fates) => explains(scene, packet, fates,
@@ -49,16 +47,6 @@ export const circumstances = {
   'default zone in policies': (scene, packet, fates) => explains(scene, packet, fates,
     (policy, way) => concerns(scene, policy, way, 'binding'), (policy, way) => concerns(scene, policy, way, 'binding with default'),
     { theirs: (policy, way) => comesFrom(scene, policy, way, 'binding'), ours: (policy, way) => comesFrom(scene, policy, way, 'binding with default') }),
-
-  /** firewalld: of a policy whose zones were changed at runtime nothing is built for the new ones. */
-  'zones of a policy at runtime': (scene, packet, fates) => {
-    const then = (policy: ScenePolicy, way: Packet): boolean => hasOtherZones(policy) && concerns(scene, policy.loaded ?? policy, way, 'binding with default')
-    const now = (policy: ScenePolicy, way: Packet): boolean => hasOtherZones(policy) && concerns(scene, policy, way, 'zone')
-    return [then, nothing].some((theirs) => explains(scene, packet, fates, theirs, now, {
-      theirs: (policy, way) => theirs !== nothing && hasOtherZones(policy) && comesFrom(scene, policy.loaded ?? policy, way, 'binding with default'),
-      ours: (policy, way) => hasOtherZones(policy) && comesFrom(scene, policy, way, 'zone'),
-    }))
-  },
 
   /** Two policies of one priority concern the packet. */
   'policies of one priority': (scene, packet, fates) => ways(scene, packet, fates).some((way) => {
@@ -85,6 +73,12 @@ export const circumstances = {
     return family === way.family && words[0] === chain && (!words.includes('-p') || protocolNumbers[after('-p') as 'tcp'] === way.protocol)
       && (port === null || port === way.destinationPort || translated)
   })),
+
+  /** No rule names the way in which it is rejected. */
+  'rejected by nobody\'s choice': (scene) => !scene.namesReject,
+
+  /** A forward-port without an address fits it, and it was for another host. */
+  'redirected here': (scene, packet) => packet.direction === 'forward' && scene.forwardPorts.some((one) => one.toAddr === '' && fitsPort(one, packet, packet.destinationPort)),
 
   panic: (scene) => scene.panic,
 } as const satisfies Readonly<Record<string, Circumstance>>

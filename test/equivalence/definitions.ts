@@ -19,7 +19,7 @@ const details: Readonly<Record<string, readonly string[]>> = {
 /** Asked of both as they were installed. */
 export async function compareDefinitions(pair: Pair): Promise<{ readonly questions: number; readonly differences: readonly Difference[] }> {
   const differences: Difference[] = []
-  const scene = await sceneOf((call) => pair.derpanetd.call(call))
+  const scene = await sceneOf(pair.backend, (call) => pair.derpanetd.call(call))
   let questions = 0
   const compare = async (call: Call): Promise<string> => {
     questions++

@@ -5,6 +5,7 @@ import type { PacketCase } from '../support/random-packets.ts'
 import type { Call } from './calls.ts'
 import { answerCircumstances, circumstances, type AnswerCircumstanceName, type CircumstanceName, type Fates } from './circumstances.ts'
 import type { Scene } from './scene.ts'
+import type { Backend } from './sides.ts'
 
 /** One known difference: of lines, of spelling or of packets. All patterns are regular expressions. */
 export interface Deviation {
@@ -29,6 +30,8 @@ export interface Deviation {
 }
 
 export interface PacketDeviation {
+  /** Only where firewalld has that backend. */
+  readonly backend?: Backend
   readonly firewalld: string
   readonly derpanetd: string
   /** Absent = `is` says it all. */
@@ -53,7 +56,7 @@ export function excuseForAnswer([question]: Call, theirs: string, ours: string, 
 export function excuseForPacket({ packet }: PacketCase, fates: Fates, scene: Scene): Deviation | null {
   const opens = fates.derpanetd.startsWith('accept') && !fates.firewalld.startsWith('accept')
   return deviations.find(({ packet: said, opens: why }) => {
-    if (said === undefined || (opens && why === undefined)) return false
+    if (said === undefined || (said.backend ?? scene.backend) !== scene.backend || (opens && why === undefined)) return false
     const { icmpTypes, ...is } = said.is ?? {}
     return new RegExp(`^(${said.firewalld})`).test(fates.firewalld) && new RegExp(`^(${said.derpanetd})`).test(fates.derpanetd)
       && Object.entries(is).every(([key, value]) => (key === 'source' ? formatAddr(packet.family, packet.source) : packet[key as keyof typeof is]) === value) && (icmpTypes === undefined || icmpTypes.includes(packet.icmpType ?? -1))

@@ -94,7 +94,7 @@ export async function play(pair: Pair, sequence: Sequence, cases: readonly Packe
     if (excuse !== null && spelling === null && endsAtExcused) return { differences, results, verdicts: new Map() }
   }
   let scene: Scene | null = null
-  const inForce = async (): Promise<Scene> => (scene ??= await sceneOf((call) => pair.derpanetd.call(call)))
+  const inForce = async (): Promise<Scene> => (scene ??= await sceneOf(pair.backend, (call) => pair.derpanetd.call(call)))
   // questions change nothing: all at once
   for (const [call, [theirs, ours]] of await Promise.all(sequence.questions.map(async (call) => [call, await both(sides, call)] as const))) {
     if (theirs.result === ours.result) continue

@@ -97,6 +97,26 @@ const addPermanent: Make = (context) => {
   return [`permanent.zone.add${name}`, context.random.pick(context.zones), ...made]
 }
 
+const removePermanent: Make = (context) => {
+  const name = context.random.pick(weighted)
+  return [`permanent.zone.${context.random.pick(['remove', 'query'])}${name}`, context.random.pick(context.zones), ...(items[name] as (typeof items)[string]).args(context)]
+}
+
+/** A service of ours, of which another one may be made up. */
+const permanentService: Make = (context) => {
+  const { random } = context
+  const name = random.pick(Object.keys(services).filter((one) => !['ssh', 'dns'].includes(one)))
+  const [what, args] = random.pick<readonly [string, readonly string[]]>([
+    ['Port', port(context)], ['Port', port(context)], ['SourcePort', port(context)], ['Protocol', [random.pick(['gre', 'esp', 'udp'])]], ['Include', [random.pick(['ssh', 'http', 'nonesuch'])]],
+  ])
+  return [`permanent.service.${random.pick(['add', 'add', 'remove', 'query'])}${what}`, name, ...args]
+}
+
+const permanentEntries: Make = (context) => {
+  const [, name, entry] = entries(context)
+  return [`permanent.ipset.${context.random.pick(['addEntry', 'addEntry', 'removeEntry', 'queryEntry'])}`, name, typeof entry === 'string' ? entry : (entry as readonly string[])[0]]
+}
+
 const removeRuntime: Make = (context) => {
   const { random, undo } = context
   if (undo.length > 0 && random.chance(0.8)) return random.pick(undo)
@@ -198,6 +218,7 @@ const wrong: Make = (context) => {
     'rule family=ipv4 source mac=02:00:5e:00:01:02 masquerade', 'rule source mac=nonsense accept', 'rule source ipset=none accept', 'rule family="ipv4" destination address="::1" accept',
     'rule tcp-mss-clamp value=10', 'rule tcp-mss-clamp value=none', 'rule priority=-5 drop', 'rule priority=32767 family="ipv6" reject', 'rule log prefix="x" level="nonesuch" accept', 'rule service name="ssh" log prefix="' + 'y'.repeat(140) + '" accept',
     'rule family="ipv4" source address="192.0.2.1" invert="yes" drop', 'rule family=ipv4 source not address=192.0.2.1 port port=80-90 protocol=tcp accept', 'rule nflog group=70000 service name=ssh accept', 'rule source-port port=80 protocol=tcp drop', 'rule icmp-type name=echo-request accept',
+    'rule family=ipv4 icmp-block name=no-route', 'rule family=ipv6 icmp-type name=timestamp-reply accept', 'rule family=ipv4 icmp-block name=port-unreachable',
     'rule family="ipv4" destination address="198.51.100.0/24" service name="ssh" reject type="icmp-port-unreachable"', 'rule family=ipv4 service name=here6 accept', 'rule family=ipv4 destination address=192.0.2.1 service name=mdns accept',
   ])
   const service = random.pick(['nonesuch', '', 'SSH', 'ssh', 'p/q'])
@@ -249,7 +270,7 @@ export function randomSequence(random: Random, { macSets }: SequenceOptions): Se
   const context: Context = { random, zones, policies, interfaces, hasWideSources: random.chance(0.3), ipsets, undo: [] }
 
   const permanent: Call[] = own.map((name) => ['config.addZone2', name, random.chance(0.5) ? {} : { target: random.pick(['default', 'ACCEPT', 'DROP', '%%REJECT%%']), forward: random.chance(0.5) }])
-  if (random.chance(0.6)) for (let left = random.between(1, 6); left > 0; left--) permanent.push(random.pick([addPermanent, addPermanent, addPermanent, target, forward, wrong])(context))
+  if (random.chance(0.6)) for (let left = random.between(1, 6); left > 0; left--) permanent.push(random.pick([addPermanent, addPermanent, addPermanent, removePermanent, permanentService, target, forward, wrong, ...(Object.keys(ipsets).length > 0 ? [permanentEntries] : [])])(context))
   // no two alike: whose turn it is then depends in firewalld on which came into force first, a written deviation
   const priorities = random.shuffle([-100, -3, -2, 1, 2, 3, 100, random.chance(0.3) ? 0 : 5])
   policies.forEach((name, index) => permanent.push(['config.addPolicy', name, { ...policySettings(context, true), ...(index === 0 && random.chance(0.3) ? {} : { priority: priorities[index] }) }]))
@@ -282,6 +303,9 @@ export function randomSequence(random: Random, { macSets }: SequenceOptions): Se
   return { calls, questions: questionsAbout(calls, zones, policies, ipsets), reset: resetOf(calls) }
 }
 
+/** In the order in which they were added, unless settings came all at once, which firewalld takes in no order. */
+const lists = ['getServices', 'getPorts', 'getProtocols', 'getSourcePorts', 'getForwardPorts', 'getIcmpBlocks', 'getRichRules', 'getInterfaces', 'getSources', 'queryMasquerade', 'queryIcmpBlockInversion']
+
 function questionsAbout(calls: readonly Call[], zones: readonly string[], policies: readonly string[], ipsets: Readonly<Record<string, unknown>>): readonly Call[] {
   const asked = [...new Set([...zones, ...calls.filter(([member]) => member.startsWith('zone.')).map(([, zone]) => String(zone))])].filter((zone) => zone !== '')
   return [
@@ -289,6 +313,8 @@ function questionsAbout(calls: readonly Call[], zones: readonly string[], polici
     ...asked.map((zone): Call => ['zone.getZoneSettings2', zone]), ...zones.map((zone): Call => ['permanent.zone.getSettings2', zone]),
     ...policies.flatMap((name): Call[] => [['policy.getPolicySettings', name], ['permanent.policy.getSettings', name]]),
     ...Object.keys(ipsets).map((name): Call => ['ipset.getEntries', name]), ['policy.getActivePolicies'],
+    ...(calls.some(([member]) => member === 'zone.setZoneSettings2') ? [] : asked.flatMap((zone) => lists.map((list): Call => [`zone.${list}`, zone]))),
+    ...['ext0', 'int0', 'tun8', 'nonesuch'].map((ifname): Call => ['zone.getZoneOfInterface', ifname]), ...[...world.macs.slice(0, 1), ...world.sources.ipv4.slice(0, 3), 'ipset:nets4'].map((source): Call => ['zone.getZoneOfSource', source]),
     ['direct.getAllRules'], ['direct.getAllChains'], ['direct.getAllPassthroughs'],
   ]
 }

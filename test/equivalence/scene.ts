@@ -9,16 +9,15 @@ import { routeOf } from '../support/random-packets.ts'
 import { world } from '../support/random-settings.ts'
 import type { Packet } from '../../src/model/packet.ts'
 import type { Answered, Call } from './calls.ts'
+import type { Backend } from './sides.ts'
 
 export interface ScenePolicy {
   readonly name: string
   readonly ingress: readonly string[]
   readonly egress: readonly string[]
-  /** The zones that it had when it was loaded; null = it is not permanent. */
-  readonly loaded: { readonly ingress: readonly string[]; readonly egress: readonly string[] } | null
   readonly priority: number
-  /** What it may do to a packet, whichever. */
-  readonly can: ReadonlySet<Deed>
+  /** What it may do to that packet. */
+  can(packet: Packet): ReadonlySet<Deed>
 }
 
 export type Deed = 'accept' | 'refuse' | 'masquerade' | 'forward' | 'mark'
@@ -30,17 +29,21 @@ export interface Bindings {
 }
 
 export interface Scene {
+  /** Of firewalld. */
+  readonly backend: Backend
   readonly defaultZone: string
   /** Of zones in use, by name. */
   readonly bindings: readonly Bindings[]
   /** Zones with `forward`. */
   readonly forwards: ReadonlySet<string>
-  /** That are active, or were when they were loaded. */
+  /** That are active. */
   readonly policies: readonly ScenePolicy[]
   readonly ipsets: ReadonlyMap<string, readonly string[]>
   readonly panic: boolean
   /** Direct rules and passthroughs that deny: the family, and the arguments with the chain in front. */
   readonly denials: readonly { readonly family: Family; readonly words: readonly string[] }[]
+  /** Some rich rule says that ports are unreachable, or prohibited by the administrator. */
+  readonly namesReject: boolean
   /** Where forward-ports lead. */
   readonly forwardPorts: readonly { readonly port: string; readonly protocol: string; readonly toPort: string; readonly toAddr: string }[]
 }
@@ -95,11 +98,6 @@ function isOn(scene: Scene, side: Side, names: readonly string[], packet: Packet
   return names.some((name) => fits.includes(name)) || (by === 'binding with default' && fits.length === 0 && names.includes(scene.defaultZone))
 }
 
-/** Other zones than when it was loaded. */
-export function hasOtherZones({ ingress, egress, loaded }: ScenePolicy): boolean {
-  return loaded !== null && JSON.stringify([loaded.ingress, loaded.egress]) !== JSON.stringify([ingress, egress])
-}
-
 export interface Sides { readonly ingress: readonly string[]; readonly egress: readonly string[] }
 
 /** `packet` as it leaves: with its translated destination. Before routing only the ingress side is known. */
@@ -115,11 +113,7 @@ export function comesFrom(scene: Scene, policy: Sides, packet: Packet, by: Readi
 export function waysOf(scene: Scene, packet: Packet, fates: readonly string[]): readonly Packet[] {
   const seen = fates.flatMap((fate) => /^accept \S+?>([0-9a-f.:]+?)(?: |$)/.exec(fate)?.[1] ?? [])
     .map((end) => (packet.destinationPort === undefined ? end : end.replace(/:\d+$/, '')))
-  const led = scene.forwardPorts.filter(({ port, protocol, toAddr }) => {
-    const range = parsePortRange(port)
-    return toAddr !== '' && protocolNumbers[protocol as keyof typeof protocolNumbers] === packet.protocol && range !== null && packet.destinationPort !== undefined
-      && packet.destinationPort >= range.first && packet.destinationPort <= range.last
-  }).map(({ toAddr }) => toAddr)
+  const led = scene.forwardPorts.filter((one) => one.toAddr !== '' && fitsPort(one, packet, packet.destinationPort)).map(({ toAddr }) => toAddr)
   const others = [...seen, ...led].filter((text) => text.includes(':') === (packet.family === 'ipv6')).map(addrOf).filter((addr) => addr !== packet.destination)
   return [packet, ...[...new Set(others)].map((destination) => routed({ ...packet, destination }))]
 }
@@ -135,7 +129,7 @@ type Ask = (call: Call) => Promise<Answered>
 type Dictionary = Readonly<Record<string, unknown>>
 
 /** Asks for it. What cannot be answered is absent. */
-export async function sceneOf(ask: Ask): Promise<Scene> {
+export async function sceneOf(backend: Backend, ask: Ask): Promise<Scene> {
   const value = async <T>(otherwise: T, ...call: Call): Promise<T> => {
     const { result } = await ask(call)
     return result.startsWith('ok ') ? JSON.parse(result.slice('ok '.length)) as T : otherwise
@@ -144,32 +138,24 @@ export async function sceneOf(ask: Ask): Promise<Scene> {
   const active = await value<Record<string, { interfaces?: string[]; sources?: string[] }>>({}, 'zone.getActiveZones')
   const zones = [...new Set([...Object.keys(active), defaultZone])]
   const settings = await Promise.all(zones.map((zone) => value<Dictionary>({}, 'zone.getZoneSettings2', zone)))
-  const names = await value<readonly string[]>([], 'policy.getPolicies')
-  const inForce = new Set(Object.keys(await value<Dictionary>({}, 'policy.getActivePolicies')))
+  const names = Object.keys(await value<Dictionary>({}, 'policy.getActivePolicies'))
   const policies = await Promise.all(names.map((name) => value<Dictionary>({}, 'policy.getPolicySettings', name)))
-  const loaded = await Promise.all(names.map((name) => value<Dictionary | null>(null, 'permanent.policy.getSettings', name)))
   const sets = await value<readonly string[]>([], 'ipset.getIPSets')
   const entries = await Promise.all(sets.map((name) => value<readonly string[]>([], 'ipset.getEntries', name)))
   const rules = await value<readonly (readonly [string, string, string, number, readonly string[]])[]>([], 'direct.getAllRules')
   const passed = await value<readonly (readonly [string, readonly string[]])[]>([], 'direct.getAllPassthroughs')
   return {
-    defaultZone, panic: await value(false, 'queryPanicMode'),
+    backend, defaultZone, panic: await value(false, 'queryPanicMode'),
     bindings: Object.entries(active).sort(([one], [other]) => (one < other ? -1 : 1)).map(([zone, { interfaces = [], sources = [] }]) => ({ zone, interfaces, sources })),
     forwards: new Set(zones.filter((_, index) => settings[index]?.['forward'] === true)),
-    // a disabled policy is not active, and one whose zones were changed may not be any more
-    policies: policies.map((policy, index): ScenePolicy => {
-      const before = loaded[index] ?? null
-      return { name: names[index] ?? '', ...sidesOf(policy), priority: Number(policy['priority'] ?? -1), can: deedsOf(policy), loaded: before === null ? null : sidesOf(before) }
-    }).filter((policy) => inForce.has(policy.name) || hasOtherZones(policy)),
+    policies: policies.map((policy, index) => ({ name: names[index] ?? '', ...sidesOf(policy), priority: Number(policy['priority'] ?? -1), can: (packet) => deedsOf(policy, packet) })),
     ipsets: new Map(sets.map((name, index) => [name, entries[index] ?? []])),
     denials: [
       ...rules.map(([ipv, , chain, , args]) => ({ ipv, words: [chain, ...args] })),
       ...passed.map(([ipv, [, chain = '', ...args]]) => ({ ipv, words: [chain, ...args] })),
     ].filter(({ ipv, words }) => ipv !== 'eb' && words.some((word) => word === 'DROP' || word === 'REJECT')).map(({ ipv, words }) => ({ family: ipv as Family, words })),
-    forwardPorts: [...settings, ...policies].flatMap((owner) => [
-      ...texts(owner, 'forward_ports').map((item) => item as unknown as readonly string[]).map(([port = '', protocol = '', toPort = '', toAddr = '']) => ({ port, protocol, toPort, toAddr })),
-      ...richOf(owner).flatMap(({ element }) => (element?.kind === 'forward-port' ? [element] : [])),
-    ]),
+    namesReject: [...settings, ...policies].flatMap(richOf).some(({ action }) => action?.kind === 'reject' && /port|adm/.test(action.type)),
+    forwardPorts: [...settings, ...policies].flatMap(forwardPortsOf),
   }
 }
 
@@ -185,16 +171,36 @@ function richOf(owner: Dictionary): readonly ReturnType<typeof parseRichRule>[] 
   return texts(owner, 'rich_rules').concat(texts(owner, 'rules_str')).map(parseRichRule)
 }
 
-function deedsOf(policy: Dictionary): ReadonlySet<Deed> {
+/** Of what has a port, exactly; of services and rich rules, whether there are any. */
+function deedsOf(policy: Dictionary, packet: Packet): ReadonlySet<Deed> {
   const rich = richOf(policy)
   const target = String(policy['target'] ?? 'CONTINUE')
-  const has = (...keys: readonly string[]): boolean => keys.some((key) => texts(policy, key).length > 0)
+  const has = (key: string): boolean => texts(policy, key).length > 0
+  const forwards = forwardPortsOf(policy).some((one) => fitsPort(one, packet, packet.destinationPort))
+  const opens = (key: string, port: number | undefined): boolean => pairs(policy, key).some(([range = '', protocol = '']) => fitsPort({ port: range, protocol }, packet, port))
   const does: Readonly<Record<Deed, boolean>> = {
-    accept: target === 'ACCEPT' || has('services', 'ports', 'source_ports', 'protocols', 'forward_ports') || rich.some(({ action, element }) => action?.kind === 'accept' || element?.kind === 'forward-port'),
+    accept: target === 'ACCEPT' || has('services') || has('protocols') || opens('ports', packet.destinationPort) || opens('source_ports', packet.sourcePort) || forwards
+      || rich.some(({ action }) => action?.kind === 'accept'),
     refuse: target === 'REJECT' || target === 'DROP' || has('icmp_blocks') || rich.some(({ action, element }) => action?.kind === 'reject' || action?.kind === 'drop' || element?.kind === 'icmp-block'),
     masquerade: policy['masquerade'] === true || rich.some(({ element }) => element?.kind === 'masquerade'),
-    forward: has('forward_ports') || rich.some(({ element }) => element?.kind === 'forward-port'),
+    forward: forwards,
     mark: rich.some(({ action }) => action?.kind === 'mark'),
   }
   return new Set((Object.keys(does) as Deed[]).filter((deed) => does[deed]))
+}
+
+function pairs(from: Dictionary, key: string): readonly (readonly string[])[] {
+  return (from[key] ?? []) as readonly (readonly string[])[]
+}
+
+function forwardPortsOf(owner: Dictionary): Scene['forwardPorts'] {
+  return [
+    ...pairs(owner, 'forward_ports').map(([port = '', protocol = '', toPort = '', toAddr = '']) => ({ port, protocol, toPort, toAddr })),
+    ...richOf(owner).flatMap(({ element }) => (element?.kind === 'forward-port' ? [element] : [])),
+  ]
+}
+
+export function fitsPort(what: { readonly port: string; readonly protocol: string }, { protocol }: Packet, port: number | undefined): boolean {
+  const range = parsePortRange(what.port)
+  return protocolNumbers[what.protocol as keyof typeof protocolNumbers] === protocol && range !== null && port !== undefined && port >= range.first && port <= range.last
 }

@@ -75,6 +75,7 @@ t.test('a dictionary leaves out what is empty, but no number and no boolean', (t
 t.test('the target REJECT is %%REJECT%% on the bus', (t) => {
   t.equal(encodeSettings(kinds.zone.fields, { ...kinds.zone.empty, target: 'REJECT' })['target']?.value, '%%REJECT%%')
   t.strictSame(decodeSettings(kinds.zone.fields, { target: '%%REJECT%%' }), { target: 'REJECT' })
+  t.throws(() => decodeSettings(kinds.zone.fields, { target: 'REJECT' }), { code: 'INVALID_TARGET' }, 'which is YAML\'s word, and no zone\'s on the bus')
   t.end()
 })
 
