@@ -1,5 +1,6 @@
 // The circumstances under which a written deviation lets a packet's fate differ: one question each, about the packet, what became of
 // it on either side, and what is in force. A deviation names one; what it says there must hold, or the difference is a real one.
+import { isMac } from '../../src/model/addr.ts'
 import { protocolNumbers } from '../../src/model/port.ts'
 import type { Packet } from '../../src/model/packet.ts'
 import { comesFrom, concerns, fitsPort, fitting, isNamedTwice, waysOf, zoneOf, type Deed, type Scene, type ScenePolicy, type Side } from './scene.ts'
@@ -11,6 +12,7 @@ export interface Fates {
 
 type Circumstance = (scene: Scene, packet: Packet, fates: Fates) => boolean
 
+const isMacSet = ({ ipsets }: Scene, source: string): boolean => (ipsets.get(source.replace('ipset:', '')) ?? []).some(isMac)
 const accepts = (fate: string): boolean => fate.startsWith('accept')
 
 /** The packet as it came and as it may have gone on. */
@@ -76,6 +78,15 @@ export const circumstances = {
 
   /** No rule names the way in which it is rejected. */
   'rejected by nobody\'s choice': (scene) => !scene.namesReject,
+
+  /** Another zone would have it, were it not for the MAC address that it comes from. */
+  'in a zone by its MAC address': (scene, packet) => {
+    const bindings = scene.bindings.map((one) => ({ ...one, sources: one.sources.filter((text) => !isMac(text) && !isMacSet(scene, text)) }))
+    return packet.direction === 'forward' && zoneOf({ ...scene, bindings }, 'ingress', packet) !== zoneOf(scene, 'ingress', packet)
+  },
+
+  /** A policy is about what the host sends, and an answer to what connection tracking does not know is such a thing. */
+  'answers under a policy from HOST': (scene) => scene.policies.some(({ ingress }) => ingress.includes('HOST')),
 
   /** A forward-port without an address fits it, and it was for another host. */
   'redirected here': (scene, packet) => packet.direction === 'forward' && scene.forwardPorts.some((one) => one.toAddr === '' && fitsPort(one, packet, packet.destinationPort)),

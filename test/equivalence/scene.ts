@@ -42,7 +42,7 @@ export interface Scene {
   readonly panic: boolean
   /** Direct rules and passthroughs that deny: the family, and the arguments with the chain in front. */
   readonly denials: readonly { readonly family: Family; readonly words: readonly string[] }[]
-  /** Some rich rule says that ports are unreachable, or prohibited by the administrator. */
+  /** Some rich rule says that a port or host is what cannot be reached, or that an administrator forbids it. */
   readonly namesReject: boolean
   /** Where forward-ports lead. */
   readonly forwardPorts: readonly { readonly port: string; readonly protocol: string; readonly toPort: string; readonly toAddr: string }[]
@@ -154,7 +154,7 @@ export async function sceneOf(backend: Backend, ask: Ask): Promise<Scene> {
       ...rules.map(([ipv, , chain, , args]) => ({ ipv, words: [chain, ...args] })),
       ...passed.map(([ipv, [, chain = '', ...args]]) => ({ ipv, words: [chain, ...args] })),
     ].filter(({ ipv, words }) => ipv !== 'eb' && words.some((word) => word === 'DROP' || word === 'REJECT')).map(({ ipv, words }) => ({ family: ipv as Family, words })),
-    namesReject: [...settings, ...policies].flatMap(richOf).some(({ action }) => action?.kind === 'reject' && /port|adm/.test(action.type)),
+    namesReject: [...settings, ...policies].flatMap(richOf).some(({ action }) => action?.kind === 'reject' && /port|adm|host/.test(action.type)),
     forwardPorts: [...settings, ...policies].flatMap(forwardPortsOf),
   }
 }
