@@ -45,7 +45,15 @@ export class WriterQueue {
 
   private insert<Result>(kind: TaskKind, run: () => Promise<Result>): Promise<Result> {
     return new Promise<Result>((resolve, reject) => {
-      this.waiting.splice(this.placeFor(kind), 0, { kind, run: async () => void (await run().then(resolve, reject)) })
+      const task = async (): Promise<void> => {
+        // what `run` throws before it promises anything is the caller's too, and never the queue's
+        try {
+          resolve(await run())
+        } catch (error) {
+          reject(error)
+        }
+      }
+      this.waiting.splice(this.placeFor(kind), 0, { kind, run: task })
       this.running ??= this.drain()
     })
   }

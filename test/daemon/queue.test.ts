@@ -29,6 +29,16 @@ t.test('tasks run one at a time and in the order they came', async (t) => {
   t.strictSame(log, ['a begins', 'a ends', 'b begins', 'b ends', 'c begins', 'c ends'])
 })
 
+t.test('work that throws before it promises anything fails alone, and the next has its turn', async (t) => {
+  const queue = new WriterQueue()
+  const failed = queue.add('change', () => { throw new Error('at once') })
+  const next = queue.add('change', async () => 'done')
+  await t.rejects(failed, { message: 'at once' })
+  t.equal(await next, 'done')
+  await t.rejects(queue.addReload(() => { throw new Error('too') }), { message: 'too' })
+  await queue.idle()
+})
+
 t.test('panic goes before everything that waits, and panics keep their order', async (t) => {
   t.strictSame(
     await orderOf(['change', 'port'], ['reload', 'reload'], ['panic', 'on'], ['change', 'port 2'], ['panic', 'off']),

@@ -58,6 +58,7 @@ t.test('in state FAILED the files cannot be changed, the runtime can, and a good
   await world.boot()
   await t.rejects(world.daemon.changePermanent({ kind: 'object-item-add', object: 'zone', name: 'public', field: 'ports', item: ['81', 'tcp'] }, caller), { code: 'RUNNING_BUT_FAILED' })
   await t.rejects(world.daemon.change({ kind: 'default-zone-set', zone: 'home' }, caller), { code: 'RUNNING_BUT_FAILED' })
+  await t.rejects(world.daemon.runtimeToPermanent({ leaveOut: new Set(), withLockdown: false }, caller), { code: 'RUNNING_BUT_FAILED' })
   await world.daemon.change(addPort('81'), caller)
   t.ok(portsOf(world.daemon).includes('81'), 'the runtime can be changed: somebody may have to open a port to repair the files')
   await world.daemon.change({ kind: 'panic-set', on: true }, caller)
