@@ -282,7 +282,9 @@ export function randomSequence(random: Random, { macSets }: SequenceOptions): Se
   const runtime: Call[] = [...bound, ...Array.from({ length: random.between(5, 16) }, () => pickStep(context)(context))]
   if (random.chance(0.06)) runtime.splice(random.between(0, runtime.length), 0, ['reload'])
   if (random.chance(0.03)) runtime.splice(random.between(0, runtime.length), 0, ['completeReload'])
-  if (random.chance(0.05)) runtime.push(['runtimeToPermanent'], ['reload'])
+  // what had been permanent and is not there any more firewalld leaves permanent: a written deviation
+  const takesAway = policies.length > 0 || permanent.some(([member]) => member.startsWith('permanent.zone.')) || runtime.some(([member]) => /setZoneSettings2|removeService/.test(member))
+  if (random.chance(0.1) && !takesAway) runtime.push(['runtimeToPermanent'], ['reload'])
   if (random.chance(0.04)) runtime.splice(random.between(0, runtime.length), 0, ['enablePanicMode'], ...(random.chance(0.5) ? [['disablePanicMode'] as const] : []))
   // what is over in a second comes last: whatever came behind it would meet it or not, as the machine pleases
   if (random.chance(0.12)) {
@@ -303,8 +305,8 @@ export function randomSequence(random: Random, { macSets }: SequenceOptions): Se
   return { calls, questions: questionsAbout(calls, zones, policies, ipsets), reset: resetOf(calls) }
 }
 
-/** In the order in which they were added, unless settings came all at once, which firewalld takes in no order. */
-const lists = ['getServices', 'getPorts', 'getProtocols', 'getSourcePorts', 'getForwardPorts', 'getIcmpBlocks', 'getRichRules', 'getInterfaces', 'getSources', 'queryMasquerade', 'queryIcmpBlockInversion']
+/** In the order in which they were added (rich rules are not: firewalld has them in several lists), unless settings came all at once, which firewalld takes in no order. */
+const lists = ['getServices', 'getPorts', 'getProtocols', 'getSourcePorts', 'getForwardPorts', 'getIcmpBlocks', 'getInterfaces', 'getSources', 'queryMasquerade', 'queryIcmpBlockInversion']
 
 function questionsAbout(calls: readonly Call[], zones: readonly string[], policies: readonly string[], ipsets: Readonly<Record<string, unknown>>): readonly Call[] {
   const asked = [...new Set([...zones, ...calls.filter(([member]) => member.startsWith('zone.')).map(([, zone]) => String(zone))])].filter((zone) => zone !== '')
