@@ -1,11 +1,12 @@
 // A written deviation excuses a packet under its own circumstance and no other, and an open door only where it says why.
 import t from 'tap'
 import type { Packet } from '../../src/model/packet.ts'
+import { parseRichRule } from '../../src/model/rich/index.ts'
 import { addrOf } from '../support/frame.ts'
 import { excuseForAnswer, excuseForPacket } from './deviations.ts'
 import { concerns, fitting, waysOf, zoneOf, type Scene, type ScenePolicy } from './scene.ts'
 
-const nowhere: Scene = { backend: 'nftables', defaultZone: 'public', bindings: [], forwards: new Set(), policies: [], ipsets: new Map(), panic: false, denials: [], namesReject: false, forwardPorts: [] }
+const nowhere: Scene = { backend: 'nftables', defaultZone: 'public', bindings: [], forwards: new Set(), policies: [], ipsets: new Map(), panic: false, denials: [], rejecters: [], forwardPorts: [] }
 const policy = (part: Partial<ScenePolicy>): ScenePolicy => ({ name: 'one', ingress: ['ANY'], egress: ['ANY'], priority: -1, can: () => new Set(['refuse']), ...part })
 const through: Packet = {
   direction: 'forward', family: 'ipv4', protocol: 6, source: addrOf('203.0.113.5'), destination: addrOf('198.51.100.7'), sourcePort: 5000, destinationPort: 80,
@@ -79,6 +80,9 @@ t.test('what one backend of firewalld does is excused with that backend alone', 
   for (const [backend, name] of [['iptables', 'how the iptables backend rejects'], ['nftables', null]] as const) {
     t.equal(excuse({ backend }, 'reject icmp3/3', 'reject icmp3/13'), name, backend)
     t.equal(excuse({ backend }, 'reject icmp3/3', passed), null)
+    const rejecters = ['rule family="ipv4" source address="203.0.113.0/24" reject type="icmp-port-unreachable"'].map(parseRichRule)
+    t.equal(excuse({ backend, rejecters }, 'reject icmp3/3', 'reject icmp3/13'), null, 'a rule may have said so')
+    t.equal(excuse({ backend, rejecters }, 'reject icmp3/3', 'reject icmp3/13', { source: addrOf('192.0.2.2') }), name, 'but not of others')
   }
   t.end()
 })

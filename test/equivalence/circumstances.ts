@@ -3,7 +3,9 @@
 import { isMac } from '../../src/model/addr.ts'
 import { protocolNumbers } from '../../src/model/port.ts'
 import type { Packet } from '../../src/model/packet.ts'
-import { comesFrom, concerns, fitsPort, fitting, isNamedTwice, waysOf, zoneOf, type Deed, type Scene, type ScenePolicy, type Side } from './scene.ts'
+import { rejectWords } from '../../src/model/rich/index.ts'
+import { rejectAnswers } from '../support/random-packets.ts'
+import { comesFrom, concerns, fitsPort, fitting, isNamedTwice, mayFit, waysOf, zoneOf, type Deed, type Scene, type ScenePolicy, type Side } from './scene.ts'
 
 export interface Fates {
   readonly firewalld: string
@@ -76,8 +78,12 @@ export const circumstances = {
       && (port === null || port === way.destinationPort || translated)
   })),
 
-  /** No rule names the way in which it is rejected. */
-  'rejected by nobody\'s choice': (scene) => !scene.namesReject,
+  /** No rule that may fit it names either of the ways in which it was rejected. */
+  'rejected by nobody\'s choice': (scene, packet, { firewalld, derpanetd }) => !scene.rejecters.some((rule) => {
+    const type = rule.action?.kind === 'reject' ? rejectWords[packet.family][rule.action.type] : undefined
+    const answer = type === undefined ? undefined : rejectAnswers[packet.family][type]
+    return answer !== undefined && mayFit(rule, packet) && [firewalld, derpanetd].includes(`reject ${answer}`)
+  }),
 
   /** Another zone would have it, were it not for the MAC address that it comes from. */
   'in a zone by its MAC address': (scene, packet) => {
@@ -105,6 +111,7 @@ export const answerCircumstances = {
     return [...fewer].every(([name, sides]) => JSON.stringify(more.get(name)) === JSON.stringify(sides)) && [...more.keys()].every((name) =>
       fewer.has(name) || policies.some((policy) => policy.name === name && [...policy.ingress, ...policy.egress].includes(defaultZone)))
   },
+  'another order': (_scene, theirs, ours) => [theirs, ours].every(Array.isArray) && JSON.stringify([...theirs as unknown[]].sort()) === JSON.stringify([...ours as unknown[]].sort()),
   /** Every name of firewalld's is among ours. */
   'more is shipped': (_scene, theirs, ours) => Array.isArray(theirs) && Array.isArray(ours) && theirs.every((name) => ours.includes(name)),
 } as const satisfies Readonly<Record<string, (scene: Scene, theirs: unknown, ours: unknown) => boolean>>

@@ -25,7 +25,7 @@ export async function compareDefinitions(pair: Pair): Promise<{ readonly questio
     questions++
     const [theirs, ours] = (await Promise.all([pair.firewalld.call(call), pair.derpanetd.call(call)])).map(({ result }) => withoutTexts(result)) as [string, string]
     const line = `state ${formatCall(call)}: firewalld ${theirs}, derpanetd ${ours}`
-    if (theirs !== ours) differences.push({ line, about: { kind: 'state' }, excuse: excuseForLine(line) ?? excuseForAnswer(call, theirs, ours, scene) })
+    if (theirs !== ours) differences.push({ line, about: { kind: 'state' }, excuse: excuseForLine(pair.backend, line) ?? excuseForAnswer(call, theirs, ours, scene) })
     return theirs
   }
   for (const list of lists) {

@@ -13,6 +13,8 @@ export interface Deviation {
   readonly reason: string
   /** Where it is written down: a statement of firewalld's semantics, an upstream issue, a decision record. */
   readonly source: string
+  /** Only where firewalld has that backend. */
+  readonly backend?: Backend
   /** The whole line of a call or of an answer about the state, as `Difference.line`. */
   readonly line?: string
   /** The call has several mistakes, and parts of it must show that each of both answers is one (mistakes.ts). */
@@ -30,8 +32,6 @@ export interface Deviation {
 }
 
 export interface PacketDeviation {
-  /** Only where firewalld has that backend. */
-  readonly backend?: Backend
   readonly firewalld: string
   readonly derpanetd: string
   /** Absent = `is` says it all. */
@@ -42,26 +42,34 @@ export interface PacketDeviation {
 
 export const deviations = JSON.parse(readFileSync(new URL('deviations.json', import.meta.url), 'utf8')) as readonly Deviation[]
 
-export function excuseForLine(line: string): Deviation | null {
-  return deviations.find((one) => one.line !== undefined && new RegExp(one.line).test(line)) ?? null
+export function excuseForLine(backend: Backend, line: string): Deviation | null {
+  return deviations.find((one) => one.line !== undefined && (one.backend ?? backend) === backend && new RegExp(one.line).test(line)) ?? null
 }
 
 /** Of answers as `ok JSON`. */
 export function excuseForAnswer([question]: Call, theirs: string, ours: string, scene: Scene): Deviation | null {
   if (!theirs.startsWith('ok ') || !ours.startsWith('ok ')) return null
-  const [one, other] = [theirs, ours].map((text) => JSON.parse(text.slice('ok '.length)) as unknown)
+  // spelt the same way, as far as that leaves an answer
+  const [one, other] = [theirs, ours].map((text) => deviations.reduce<unknown>((value, { respell }) => {
+    if (respell === undefined) return value
+    try { return JSON.parse(respelling(JSON.stringify(value), respell)) as unknown } catch { return value }
+  }, JSON.parse(text.slice('ok '.length))))
   return deviations.find(({ answer }) => answer !== undefined && new RegExp(`^(${answer.to})$`).test(question) && answerCircumstances[answer.when](scene, one, other)) ?? null
 }
 
 export function excuseForPacket({ packet }: PacketCase, fates: Fates, scene: Scene): Deviation | null {
   const opens = fates.derpanetd.startsWith('accept') && !fates.firewalld.startsWith('accept')
-  return deviations.find(({ packet: said, opens: why }) => {
-    if (said === undefined || (said.backend ?? scene.backend) !== scene.backend || (opens && why === undefined)) return false
+  return deviations.find(({ backend, packet: said, opens: why }) => {
+    if (said === undefined || (backend ?? scene.backend) !== scene.backend || (opens && why === undefined)) return false
     const { icmpTypes, ...is } = said.is ?? {}
     return new RegExp(`^(${said.firewalld})`).test(fates.firewalld) && new RegExp(`^(${said.derpanetd})`).test(fates.derpanetd)
       && Object.entries(is).every(([key, value]) => (key === 'source' ? formatAddr(packet.family, packet.source) : packet[key as keyof typeof is]) === value) && (icmpTypes === undefined || icmpTypes.includes(packet.icmpType ?? -1))
       && (said.when === undefined || circumstances[said.when](scene, packet, fates))
   }) ?? null
+}
+
+function respelling(text: string, [pattern, by]: readonly [string, string | null]): string {
+  return text.replace(new RegExp(pattern, 'g'), (match) => by ?? match.toUpperCase())
 }
 
 /** The deviation that makes both the same text; null = none does. */
@@ -70,8 +78,8 @@ export function respelled(theirs: string, ours: string): Deviation | null {
   let [one, other] = [theirs, ours]
   for (const deviation of deviations) {
     if (deviation.respell === undefined) continue
-    const [pattern, by] = deviation.respell
-    const next = [one, other].map((text) => text.replace(new RegExp(pattern, 'g'), (match) => by ?? match.toUpperCase())) as [string, string]
+    const { respell } = deviation
+    const next = [one, other].map((text) => respelling(text, respell)) as [string, string]
     if (next[0] !== one || next[1] !== other) last = deviation
     ;[one, other] = next
     if (one === other) return last

@@ -88,7 +88,7 @@ export async function play(pair: Pair, sequence: Sequence, cases: readonly Packe
     if (theirs.result === ours.result) continue
     const line = `call ${formatCall(call)}: firewalld ${told(theirs)}, derpanetd ${told(ours)}`
     const spelling = respelled(theirs.result, ours.result)
-    let excuse = spelling ?? excuseForLine(line)
+    let excuse = spelling ?? excuseForLine(pair.backend, line)
     if (excuse?.mistakes === true && !(await isEachAMistake((part) => both(sides, part), call, [theirs.result, ours.result]))) excuse = null
     differences.push({ line, about: spelling === null ? { kind: 'call', index } : { kind: 'state' }, excuse })
     if (excuse !== null && spelling === null && endsAtExcused) return { differences, results, verdicts: new Map() }
@@ -99,7 +99,7 @@ export async function play(pair: Pair, sequence: Sequence, cases: readonly Packe
   for (const [call, [theirs, ours]] of await Promise.all(sequence.questions.map(async (call) => [call, await both(sides, call)] as const))) {
     if (theirs.result === ours.result) continue
     const line = `state ${formatCall(call)}: firewalld ${told(theirs)}, derpanetd ${told(ours)}`
-    differences.push({ line, about: { kind: 'state' }, excuse: respelled(theirs.result, ours.result) ?? excuseForLine(line) ?? excuseForAnswer(call, theirs.result, ours.result, await inForce()) })
+    differences.push({ line, about: { kind: 'state' }, excuse: respelled(theirs.result, ours.result) ?? excuseForLine(pair.backend, line) ?? excuseForAnswer(call, theirs.result, ours.result, await inForce()) })
   }
   const ranges = translatedRanges(sequence.calls)
   const look = async (waitMs: number): Promise<{ readonly found: readonly Difference[]; readonly seen: ReadonlyMap<number, string> }> => {

@@ -305,8 +305,8 @@ export function randomSequence(random: Random, { macSets }: SequenceOptions): Se
   return { calls, questions: questionsAbout(calls, zones, policies, ipsets), reset: resetOf(calls) }
 }
 
-/** In the order in which they were added (rich rules are not: firewalld has them in several lists), unless settings came all at once, which firewalld takes in no order. */
-const lists = ['getServices', 'getPorts', 'getProtocols', 'getSourcePorts', 'getForwardPorts', 'getIcmpBlocks', 'getInterfaces', 'getSources', 'queryMasquerade', 'queryIcmpBlockInversion']
+/** In the order in which they were added, unless settings came all at once, which firewalld takes in no order. */
+const lists = ['getServices', 'getPorts', 'getProtocols', 'getSourcePorts', 'getForwardPorts', 'getIcmpBlocks', 'getRichRules', 'getInterfaces', 'getSources', 'queryMasquerade', 'queryIcmpBlockInversion']
 
 function questionsAbout(calls: readonly Call[], zones: readonly string[], policies: readonly string[], ipsets: Readonly<Record<string, unknown>>): readonly Call[] {
   const asked = [...new Set([...zones, ...calls.filter(([member]) => member.startsWith('zone.')).map(([, zone]) => String(zone))])].filter((zone) => zone !== '')

@@ -3,7 +3,7 @@
 import { isMac, parsePrefix, prefixHasAddr, type Family } from '../../src/model/addr.ts'
 import { interfaceMatches, parseInterfaceName } from '../../src/model/interface-name.ts'
 import { parsePortRange, protocolNumbers } from '../../src/model/port.ts'
-import { parseRichRule } from '../../src/model/rich/index.ts'
+import { parseRichRule, type RichRule } from '../../src/model/rich/index.ts'
 import { addrOf } from '../support/frame.ts'
 import { routeOf } from '../support/random-packets.ts'
 import { world } from '../support/random-settings.ts'
@@ -42,8 +42,8 @@ export interface Scene {
   readonly panic: boolean
   /** Direct rules and passthroughs that deny: the family, and the arguments with the chain in front. */
   readonly denials: readonly { readonly family: Family; readonly words: readonly string[] }[]
-  /** Some rich rule says that a port or host is what cannot be reached, or that an administrator forbids it. */
-  readonly namesReject: boolean
+  /** Rich rules that say how they reject. */
+  readonly rejecters: readonly RichRule[]
   /** Where forward-ports lead. */
   readonly forwardPorts: readonly { readonly port: string; readonly protocol: string; readonly toPort: string; readonly toAddr: string }[]
 }
@@ -125,6 +125,14 @@ function routed(packet: Packet): Packet {
   return isOwn ? { ...rest, direction: 'in' } : { ...rest, direction: 'forward', outInterface: routeOf(packet.family, packet.destination) }
 }
 
+/** By its family, source and port. */
+export function mayFit({ family, source, element }: RichRule, packet: Packet): boolean {
+  if (family !== null && family !== packet.family) return false
+  if (element?.kind === 'port' && !fitsPort(element, packet, packet.destinationPort)) return false
+  const prefix = source?.kind === 'address' && !source.invert ? parsePrefix(source.text) : null
+  return prefix === null || prefixHasAddr(prefix, packet.family, packet.source)
+}
+
 type Ask = (call: Call) => Promise<Answered>
 type Dictionary = Readonly<Record<string, unknown>>
 
@@ -154,7 +162,7 @@ export async function sceneOf(backend: Backend, ask: Ask): Promise<Scene> {
       ...rules.map(([ipv, , chain, , args]) => ({ ipv, words: [chain, ...args] })),
       ...passed.map(([ipv, [, chain = '', ...args]]) => ({ ipv, words: [chain, ...args] })),
     ].filter(({ ipv, words }) => ipv !== 'eb' && words.some((word) => word === 'DROP' || word === 'REJECT')).map(({ ipv, words }) => ({ family: ipv as Family, words })),
-    namesReject: [...settings, ...policies].flatMap(richOf).some(({ action }) => action?.kind === 'reject' && /port|adm|host/.test(action.type)),
+    rejecters: [...settings, ...policies].flatMap(richOf).filter(({ action }) => action?.kind === 'reject' && action.type !== ''),
     forwardPorts: [...settings, ...policies].flatMap(forwardPortsOf),
   }
 }
