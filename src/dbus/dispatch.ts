@@ -106,7 +106,7 @@ export class Dispatcher {
   /** What is answered now was let in when there was room for it. */
   private isTaking = false
   /** What had come in before the last turn, and when dear calls could be taken. */
-  private heardBytes = 0
+  private heardBefore: number | null = 0
   private dearAtMs = 0
   private window = { sinceMs: 0, spentMs: 0 }
 
@@ -222,17 +222,21 @@ export class Dispatcher {
     const { out } = this.options
     // Megabytes are read only when nothing more comes in: who asks a little may be behind them.
     const now = performance.now()
-    const mayBeDear = out.readBytes === this.heardBytes || now - this.dearAtMs > dearPauseMs
-    if (mayBeDear) this.dearAtMs = now
-    this.heardBytes = out.readBytes
+    const heard = out.heard()
+    const mayBeDear = (heard !== null && heard === this.heardBefore) || now - this.dearAtMs > dearPauseMs
+    this.heardBefore = heard
     out.together(() => {
       const end = now + turnMs
       do {
         if (out.waitForRoom(this.schedule)) return
         const job = this.queue.next(mayBeDear ? Infinity : dearMs)
-        if (job === null) break
+        if (job === null) {
+          if (this.queue.hasReady) setTimeout(this.schedule, 1)
+          return
+        }
         job.run()
       } while (performance.now() < end)
+      if (mayBeDear) this.dearAtMs = performance.now()
       if (this.queue.hasReady) this.schedule()
     })
   }

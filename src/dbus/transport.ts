@@ -32,8 +32,8 @@ export interface Outgoing {
   reply(to: ReplyTo, body: Body): void
   error(to: ReplyTo, name: string, text: string): void
   signal(path: string, iface: string, member: string, body: Body): void
-  /** Bytes that have come in so far. */
-  readonly readBytes: number
+  /** Bytes that have come in so far; null in the middle of a message, when more is sure to come. */
+  heard(): number | null
   /** What `work` sends leaves in one write. */
   together(work: () => void): void
   /**
@@ -61,8 +61,8 @@ const busCallTimeoutMs = 25_000
 const connectTimeoutMs = 10_000
 /** Unsent bytes above which nothing more is read. */
 const maxUnsentBytes = 32 * 1024 * 1024
-/** Written at once at most, but for the last message: about what the bus reads in a turn. */
-const batchBytes = 4096
+/** Written at once at most, but for the last message: what the bus reads at once. */
+const batchBytes = 2048
 const maxSerial = 0xffffffff
 
 export const systemBusAddress = 'unix:path=/run/dbus/system_bus_socket'
@@ -193,7 +193,7 @@ export class StreamTransport implements Transport {
   private readonly waitsForRoom = new Set<() => void>()
   /** So much may be unsent for there to be room: nothing, unless it is this batch. */
   private roomBytes = 0
-  readBytes = 0
+  private readBytes = 0
   private serial = 1
   private readonly framer = new Framer()
   private isClosing = false
@@ -349,6 +349,10 @@ export class StreamTransport implements Transport {
       this.stream.uncork()
       this.roomBytes = 0
     }
+  }
+
+  heard(): number | null {
+    return this.framer.isEmpty ? this.readBytes : null
   }
 
   waitForRoom(then: () => void): boolean {

@@ -1,6 +1,6 @@
 // How long an admin waits while a hundred callers flood the bus, by sort of caller: at derpanetd, at Debian's firewalld, and
 // at a service that does nothing (test/support/null-service.c), which is what the bus itself takes.
-// node --import=tsx test/bench/flood.ts [--seconds 20] [--kinds wait,pipe,…] [--services null,null-admin,derpanetd,firewalld] [--json]
+// node --import=tsx test/bench/flood.ts [--seconds 20] [--kinds wait,mix,getter:30+mute:5,…] [--services null,null-admin,derpanetd,firewalld] [--json]
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -31,7 +31,7 @@ async function measure(kind: string, service: Service, seconds: number, folder: 
     const servicePid = await innerPid(running)
     const calm = await askAsAdmin(host, program, 1)
     const before = await statusMb(host, servicePid, 'VmRSS')
-    const flooded = await flood(host, { program, servicePid, flood: floods[kind] ?? { asRoot: [kind] }, seconds })
+    const flooded = await flood(host, { program, servicePid, flood: floods[kind] ?? { asRoot: kind.split('+') }, seconds })
     return { ...flooded, calmMs: quantileMs(calm.getter, 0.5), grownMb: await statusMb(host, servicePid, 'VmHWM') - before }
   } finally {
     await host.stop()
@@ -44,16 +44,16 @@ const { values } = parseArgs({ options: {
 } })
 const seconds = Number(values.seconds)
 const folder = mkdtempSync(join(tmpdir(), 'derpanet-flood-'))
-const rows: string[][] = [['callers', 'service', 'getter p50', 'p99', 'change p50', 'p99', 'max', 'sent/s', 'answered/s', 'refused/s', 'CPU bus', 'service', 'callers', 'grown', 'bus']]
+const rows: string[][] = [['callers', 'service', 'getter p50', 'p99', 'CPU p50', 'p99', 'change p50', 'p99', 'max', 'CPU p99', 'sent/s', 'answered/s', 'refused/s', 'CPU bus', 'service', 'callers', 'grown', 'bus']]
 try {
   for (const source of ['flood', 'null-service'] as const) buildFlood(folder, source)
   for (const kind of values.kinds.split(',')) {
     for (const service of services.filter((one) => values.services.split(',').includes(one))) {
       const line = await measure(kind, service, seconds, folder)
       if (values.json === true) console.log(JSON.stringify({ kind, service, ...line }))
-      const { admin: { getter, change }, processors, told } = line
+      const { admin: { getter, change, getterCpu, changeCpu }, processors, told } = line
       const rate = (of: 'sent' | 'answered' | 'refused'): string => (told.flatMap((one) => Object.values(one)).reduce((sum, one) => sum + one[of], 0) / seconds).toFixed(0)
-      const row = [kind, service, ...[quantileMs(getter, 0.5), quantileMs(getter, 0.99), quantileMs(change, 0.5), quantileMs(change, 0.99), Math.max(...change) / 1000].map((ms) => ms.toFixed(ms < 10 ? 1 : 0)),
+      const row = [kind, service, ...[quantileMs(getter, 0.5), quantileMs(getter, 0.99), quantileMs(getterCpu, 0.5), quantileMs(getterCpu, 0.99), quantileMs(change, 0.5), quantileMs(change, 0.99), Math.max(...change) / 1000, quantileMs(changeCpu, 0.99)].map((ms) => ms.toFixed(ms < 10 ? 1 : 0)),
         rate('sent'), rate('answered'), rate('refused'), ...Object.values(processors).map((share) => `${share.toFixed(0)} %`), `${line.grownMb.toFixed(0)} MB`, `${line.busMb.toFixed(0)} MB`]
       console.error(row.join('  '))
       rows.push(row)

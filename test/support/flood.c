@@ -1,8 +1,9 @@
 // Callers of the firewall's D-Bus interface that never pause, and one who only wants his answers: how long does he wait?
 // Usage: flood SECONDS[@RATE] KIND:COUNT…   each COUNT connections of that kind, in one process; prints how many answers they got.
 //                                    RATE: calls a second of all together; without it as many as go
-//        flood SECONDS admin         a getter every 20 ms and a port opened or closed every 250 ms, each on its own
-//                                    connection; prints microseconds of each as JSON
+//        flood SECONDS admin PID…    a getter every 20 ms and a port opened or closed every 250 ms, each on its own
+//                                    connection; prints microseconds of each as JSON, and how long these processes (the bus,
+//                                    the service) ran meanwhile: on a busy machine that is what an idle one would take
 // System bus: DBUS_SYSTEM_BUS_ADDRESS, or the usual socket.
 #include <poll.h>
 #include <stdio.h>
@@ -174,7 +175,23 @@ static void flood(double end, double rate) {
 }
 
 /** A call of the admin's: -1 when none is under way. */
-struct wait { double begun_us, next_us; int number, failed; double *samples; int count, room; };
+struct wait { double begun_us, begun_cpu, next_us; int number, failed; double *samples, *cpu; int count, room; };
+static char **watched;
+
+/** How long the processes watched have run so far. */
+static double cpu_us(void) {
+    double sum = 0;
+    for (char **pid = watched; *pid; pid++) {
+        char path[64];
+        double ns = 0;
+        snprintf(path, sizeof path, "/proc/%s/schedstat", *pid);
+        FILE *file = fopen(path, "r");
+        if (file == NULL || fscanf(file, "%lf", &ns) != 1) { perror(path); exit(1); }
+        fclose(file);
+        sum += ns / 1e3;
+    }
+    return sum;
+}
 
 static int on_admin_answer(sd_bus_message *reply, void *data, sd_bus_error *error) {
     (void)error;
@@ -185,17 +202,29 @@ static int on_admin_answer(sd_bus_message *reply, void *data, sd_bus_error *erro
         wait->failed++;
         fprintf(stderr, "flood: admin: %s: %s\n", failure->name, failure->message);
     }
-    if (wait->count < wait->room) wait->samples[wait->count++] = now_us() - wait->begun_us;
+    if (wait->count < wait->room) {
+        wait->cpu[wait->count] = cpu_us() - wait->begun_cpu;
+        wait->samples[wait->count++] = now_us() - wait->begun_us;
+    }
     wait->begun_us = -1;
     return 0;
 }
 
-static void print_samples(const char *name, const struct wait *wait) {
+static void print_list(const char *name, const double *list, int count, int more, double last) {
     printf("\"%s\":[", name);
-    for (int each = 0; each < wait->count; each++) printf("%s%.0f", each ? "," : "", wait->samples[each]);
+    for (int each = 0; each < count; each++) printf("%s%.0f", each ? "," : "", list[each]);
+    if (more) printf("%s%.0f", count ? "," : "", last);
+    printf("],");
+}
+
+static void print_samples(const char *name, const struct wait *wait) {
+    char text[32];
     // one that never was answered counts with how long it has waited by now
-    if (wait->begun_us >= 0) printf("%s%.0f", wait->count ? "," : "", now_us() - wait->begun_us);
-    printf("],\"%sFailed\":%d", name, wait->failed);
+    const int waits = wait->begun_us >= 0;
+    print_list(name, wait->samples, wait->count, waits, now_us() - wait->begun_us);
+    snprintf(text, sizeof text, "%sCpu", name);
+    print_list(text, wait->cpu, wait->count, waits, cpu_us() - wait->begun_cpu);
+    printf("\"%sFailed\":%d", name, wait->failed);
 }
 
 static void admin(double end) {
@@ -205,6 +234,7 @@ static void admin(double end) {
     for (int each = 0; each < 2; each++) {
         check("connect", sd_bus_open_system(&buses[each]));
         waits[each].samples = calloc(waits[each].room, sizeof(double));
+        waits[each].cpu = calloc(waits[each].room, sizeof(double));
         waits[each].next_us = now_us();
     }
     const double grace = end + 10e6; // what was asked in time may be answered later
@@ -215,6 +245,7 @@ static void admin(double end) {
             if (wait->begun_us < 0 && now >= wait->next_us && now < end) {
                 sd_bus_message *call = each == 0 ? call_of(buses[0], PATH, NAME ".zone", "getZones") : port_call(buses[1], 19999, wait->number % 2 == 0);
                 wait->number++;
+                wait->begun_cpu = cpu_us();
                 wait->begun_us = now_us();
                 wait->next_us = wait->begun_us + pauses_ms[each] * 1e3;
                 check("call", sd_bus_call_async(buses[each], NULL, call, on_admin_answer, wait, UINT64_MAX));
@@ -238,7 +269,7 @@ int main(int argc, char **argv) {
     if (argc < 3) return 2;
     const double end = now_us() + atof(argv[1]) * 1e6;
     const char *rate = strchr(argv[1], '@');
-    if (strcmp(argv[2], "admin") == 0) { admin(end); return 0; }
+    if (strcmp(argv[2], "admin") == 0) { watched = argv + 3; admin(end); return 0; }
     for (int word = 2; word < argc; word++) {
         char *colon = strchr(argv[word], ':');
         if (colon == NULL) return 2;

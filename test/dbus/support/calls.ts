@@ -85,7 +85,7 @@ export function dispatcherBench(service: FirewallService, face: Face, authority:
     reply: () => answered?.({ error: null, text: '' }),
     error: (_to, name, text) => answered?.({ error: name, text }),
     signal: () => {},
-    readBytes: 0,
+    heard: () => 0,
     together: (work) => work(),
     waitForRoom: () => false,
     ...outgoing,
