@@ -97,7 +97,7 @@ export class Dispatcher {
   private readonly options: Options
   private readonly fair: FairService
   private readonly contexts = new WeakMap<Subject, HandlerContext>()
-  private readonly queue = new FairQueue<Job>({ clock: () => performance.now() })
+  private readonly queue = new FairQueue<Job>()
   private readonly underWay = new Map<string, UnderWay>()
   private bytesOfAll = 0
   /** Of answers that wait for their turn. */
