@@ -159,7 +159,8 @@ static void flood(double end, double rate) {
                 }
                 if (r == 0 || who->kind == DEAF) break;
             }
-            waits[each] = (struct pollfd){.fd = sd_bus_get_fd(who->bus), .events = POLLIN};
+            // what a deaf one does not read must not keep this process awake
+            waits[each] = (struct pollfd){.fd = sd_bus_get_fd(who->bus), .events = who->kind == DEAF ? 0 : POLLIN};
         }
         poll(waits, caller_count, 1);
     }
@@ -224,7 +225,7 @@ static void print_samples(const char *name, const struct wait *wait) {
     print_list(name, wait->samples, wait->count, waits, now_us() - wait->begun_us);
     snprintf(text, sizeof text, "%sCpu", name);
     print_list(text, wait->cpu, wait->count, waits, cpu_us() - wait->begun_cpu);
-    printf("\"%sFailed\":%d", name, wait->failed);
+    printf("\"%sFailed\":%d,\"%sWaiting\":%d", name, wait->failed, name, waits);
 }
 
 static void admin(double end) {

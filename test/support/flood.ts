@@ -34,6 +34,9 @@ export interface Admin {
   readonly changeCpu: readonly number[]
   readonly getterFailed: number
   readonly changeFailed: number
+  /** 1: the last one was not answered ten seconds after the end, and counts as what it has waited by then. */
+  readonly getterWaiting: number
+  readonly changeWaiting: number
 }
 
 export type Told = Readonly<Record<string, { readonly sent: number; readonly answered: number; readonly refused: number }>>
