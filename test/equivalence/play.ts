@@ -86,10 +86,10 @@ export async function play(pair: Pair, sequence: Sequence, cases: readonly Packe
     const [theirs, ours] = await both(sides, call)
     results.push(theirs)
     if (theirs.result === ours.result) continue
-    const line = `call ${formatCall(call)}: firewalld ${told(theirs)}, derpanetd ${told(ours)}`
+    const line = lineOf(call, theirs, ours)
     const spelling = respelled(theirs.result, ours.result)
     let excuse = spelling ?? excuseForLine(pair.backend, line)
-    if (excuse?.mistakes === true && !(await isEachAMistake((part) => both(sides, part), call, [theirs.result, ours.result]))) excuse = null
+    if (excuse?.mistakes === true && !(await isEachAMistake((part) => bothOfPart(pair, part), call, [theirs.result, ours.result]))) excuse = null
     differences.push({ line, about: spelling === null ? { kind: 'call', index } : { kind: 'state' }, excuse })
     if (excuse !== null && spelling === null && endsAtExcused) return { differences, results, verdicts: new Map() }
   }
@@ -124,6 +124,17 @@ export async function play(pair: Pair, sequence: Sequence, cases: readonly Packe
 
 async function both([firewalld, derpanetd]: readonly [Side, Side], call: Call): Promise<readonly [Answered, Answered]> {
   return await Promise.all([firewalld.call(call), derpanetd.call(call)])
+}
+
+/** The same; what is a mistake here, and a deviation of its own there, is the mistake that it is here. */
+async function bothOfPart(pair: Pair, call: Call): Promise<readonly [Answered, Answered]> {
+  const [theirs, ours] = await both([pair.firewalld, pair.derpanetd], call)
+  const excuse = theirs.result === ours.result ? null : excuseForLine(pair.backend, lineOf(call, theirs, ours))
+  return excuse !== null && excuse.mistakes !== true ? [ours, ours] : [theirs, ours]
+}
+
+function lineOf(call: Call, theirs: Answered, ours: Answered): string {
+  return `call ${formatCall(call)}: firewalld ${told(theirs)}, derpanetd ${told(ours)}`
 }
 
 function told({ result, text }: Answered): string {
