@@ -92,6 +92,15 @@ t.test('without a circumstance no difference is excused', (t) => {
   t.end()
 })
 
+t.test('rich rules may stand in another order and be spelt otherwise, and nothing else', (t) => {
+  const say = (theirs: readonly string[], ours: readonly string[]): string | null =>
+    excuseForAnswer(['zone.getRichRules', 'public'], `ok ${JSON.stringify(theirs)}`, `ok ${JSON.stringify(ours)}`, nowhere)?.name ?? null
+  const [one, other] = ['rule service name="ssh" log prefix="-t "quoted" \\ " reject', 'rule port port="1" protocol="tcp" accept']
+  t.equal(say([one, other], [other, 'rule service name="ssh" log prefix="-t \\"quoted\\" \\\\ " reject']), 'order of lists')
+  t.equal(say([one, other], [other]), null)
+  t.end()
+})
+
 t.test('more policies may be in force here only for a default zone without bindings', (t) => {
   const policies = [policy({ ingress: ['public'] }), policy({ name: 'two', ingress: ['home'] })]
   const say = (scene: Partial<Scene>, theirs: object, ours: object): string | null =>

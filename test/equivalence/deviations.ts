@@ -49,11 +49,11 @@ export function excuseForLine(backend: Backend, line: string): Deviation | null 
 /** Of answers as `ok JSON`. */
 export function excuseForAnswer([question]: Call, theirs: string, ours: string, scene: Scene): Deviation | null {
   if (!theirs.startsWith('ok ') || !ours.startsWith('ok ')) return null
-  // spelt the same way, as far as that leaves an answer
-  const [one, other] = [theirs, ours].map((text) => deviations.reduce<unknown>((value, { respell }) => {
-    if (respell === undefined) return value
-    try { return JSON.parse(respelling(JSON.stringify(value), respell)) as unknown } catch { return value }
-  }, JSON.parse(text.slice('ok '.length))))
+  const [one, other] = [theirs, ours].map((text) => {
+    const value = JSON.parse(text.slice('ok '.length)) as unknown
+    // items of a list as texts that are spelt the same way
+    return Array.isArray(value) ? value.map((item) => deviations.reduce((said, { respell }) => (respell === undefined ? said : respelling(said, respell)), JSON.stringify(item))) : value
+  })
   return deviations.find(({ answer }) => answer !== undefined && new RegExp(`^(${answer.to})$`).test(question) && answerCircumstances[answer.when](scene, one, other)) ?? null
 }
 
