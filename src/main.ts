@@ -38,7 +38,7 @@ import { GenerationStore } from './state/generations.ts'
 import { History } from './state/history.ts'
 import { RuntimeJournal } from './state/journal.ts'
 import { Snapshots, snapshotLimitBytes } from './state/snapshots.ts'
-import { RefusedFile, WayBackFile, type PendingChange } from './state/way-back.ts'
+import { RefusedFile, WayBackFile } from './state/way-back.ts'
 import { version } from './version.ts'
 
 type StartBus = typeof import('./dbus/server.ts').startBus
@@ -161,7 +161,7 @@ function wayBackEdges(options: CommandLine, exec: Exec): WayBackEdges {
   return {
     file, refused: new RefusedFile(paths.state), history: new History(paths.state), snapshots: new Snapshots(paths.state),
     self: { pid: process.pid, started: startOf(process.pid) ?? '' },
-    arm: (pending) => arm(paths, file, pending),
+    arm: ({ id }) => arm(paths, file, id),
     incoming: incomingConnections,
     locate: (connections) => locate(exec, connections),
     readFiles: () => readTree(folder, snapshotLimitBytes),
@@ -174,11 +174,11 @@ function wayBackEdges(options: CommandLine, exec: Exec): WayBackEdges {
  * Resolves when a guard watches. Under systemd it is a unit of its own that the note itself starts
  * (derpanet-guard.path): a child of this process would be killed with it.
  */
-async function arm(paths: DaemonPaths, file: WayBackFile, pending: PendingChange): Promise<void> {
+async function arm(paths: DaemonPaths, file: WayBackFile, id: string): Promise<void> {
   const isUnit = process.env['SYSTEMD_EXEC_PID'] === String(process.pid)
   if (!isUnit) startGuard(paths)
   const end = systemClock.monotonicMs() + guardStartMs
-  while (!file.hasGuard(pending.id)) {
+  while (!file.hasGuard(id)) {
     if (systemClock.monotonicMs() > end) throw new Error(isUnit ? 'no guard came; is derpanet-guard.path active?' : `no guard came; see ${join(paths.run, 'guard.log')}`)
     await new Promise((resolve) => setTimeout(resolve, 20))
   }

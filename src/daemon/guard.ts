@@ -12,13 +12,14 @@ export interface GuardEdges {
   takeLock(): Promise<boolean>
   /** Kills the daemon that made the change, if it is still that process. */
   kill(pending: PendingChange): void
-  /** Brings back what was in force. Only with the lock. */
+  /** Brings back what was in force. Only with the lock. Rejects when it cannot, and is asked again. */
   goBack(): Promise<void>
 }
 
 const lookEveryMs = 50
 /** A daemon that lives takes its change back itself, and needs so long at most. */
 const graceMs = 800
+const againMs = 1000
 
 /** A note that cannot be understood would be looked at for ever. */
 function readNote(file: WayBackFile, log: Log): PendingChange | null {
@@ -40,6 +41,18 @@ function beginWork(file: WayBackFile, log: Log): void {
   }
 }
 
+/** Somebody waits to be let in again: what fails (a lock that another program holds, no memory) is tried until it works. */
+async function insist(goBack: () => Promise<void>, clock: Clock, log: Log): Promise<void> {
+  for (;;) {
+    try {
+      return await goBack()
+    } catch (error) {
+      log.error({ error }, 'the unconfirmed change cannot be taken back yet')
+      await new Promise<void>((resolve) => void clock.after(againMs, resolve))
+    }
+  }
+}
+
 /** Ends when the change is settled, by whomever. Resolves with what came of it. */
 export async function watchOver({ file, clock, log, takeLock, kill, goBack }: GuardEdges): Promise<'nothing' | 'settled' | 'went back'> {
   const first = readNote(file, log)
@@ -56,7 +69,7 @@ export async function watchOver({ file, clock, log, takeLock, kill, goBack }: Gu
       if (file.read()?.id !== first.id) return 'settled'
       beginWork(file, log)
       log.warn({ generation: pending.generation }, 'guard takes an unconfirmed change back: no daemon does')
-      await goBack()
+      await insist(goBack, clock, log)
       return 'went back'
     }
     if (lateMs >= graceMs && !killed) {

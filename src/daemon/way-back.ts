@@ -27,7 +27,7 @@ export interface WayBackEdges {
   /** This process, for the guard. */
   readonly self: { readonly pid: number; readonly started: string }
   /** Resolves when a guard watches the note. Rejects with the reason for a person. */
-  arm(pending: PendingChange): Promise<void>
+  arm(pending: { readonly id: string }): Promise<void>
   /** Connections others have to this host. */
   incoming(): Promise<readonly Connection[]>
   locate(connections: readonly Connection[]): Promise<readonly SeenConnection[]>
@@ -39,6 +39,8 @@ export interface WayBackEdges {
 }
 
 const longestConfirmSec = 86_400
+/** More than any guard needs to come. */
+const longestArmingMs = 60_000
 /** sshd's: what a caller hangs on who does not say. */
 const usualPort = 22
 
@@ -123,14 +125,15 @@ export class WayBack {
     const { file, self } = this.edges
     const own = digestOwn(next)
     const refused = own === digestOwn(permanent) ? null : own
-    const pending: PendingChange = {
-      id: randomBytes(8).toString('hex'), generation, dueMs: this.clock.monotonicMs() + sec * 1000, pid: self.pid, started: self.started, refused, before,
+    const pending = {
+      id: randomBytes(8).toString('hex'), generation, pid: self.pid, started: self.started, refused, before,
     }
     try {
-      file.write(pending)
+      // The time runs from the change on, not from the guard's start: one that takes long to come must not find it over.
+      const dueMs = (): number => this.clock.monotonicMs() + sec * 1000
+      file.write({ ...pending, dueMs: dueMs() + longestArmingMs })
       await this.edges.arm(pending)
-      // The time runs from the change on, not from the guard's start.
-      const armed = { ...pending, dueMs: this.clock.monotonicMs() + sec * 1000 }
+      const armed = { ...pending, dueMs: dueMs() }
       file.write(armed)
       this.wait(armed)
     } catch (error) {

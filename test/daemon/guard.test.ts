@@ -91,6 +91,19 @@ t.test('a daemon that hangs is ended after a grace', async (t) => {
   t.strictSame(did, ['kill 4711', 'go back'])
 })
 
+t.test('what cannot be taken back is tried again until it works', async (t) => {
+  const { clock, did, edges, daemon } = setUp(t, 100)
+  daemon.alive = false
+  let fails = 3
+  const watching = watchOver({ ...edges, goBack: async () => {
+    did.push('try')
+    if (fails-- > 0) throw new Error('the lock is held')
+  } })
+  await turn(clock, 5000)
+  t.equal(await watching, 'went back')
+  t.strictSame(did, ['try', 'try', 'try', 'try'])
+})
+
 t.test('another change has another guard', async (t) => {
   const { file, clock, pending, did, edges } = setUp(t, 1000)
   const watching = watchOver(edges)

@@ -71,6 +71,19 @@ t.test('without a guard nothing is changed', async (t) => {
   t.equal((await world.daemon.status()).unconfirmed, undefined)
 })
 
+t.test('a guard that is long in coming does not find the time over before the change is made', async (t) => {
+  const world = await setUp(t, first)
+  let leftMs = 0
+  world.edges.onArm = (note) => {
+    world.clock.turn(9000)
+    leftMs = note!.dueMs - world.clock.monotonicMs()
+  }
+  world.write('zones/public.yaml', second)
+  await world.daemon.apply([], { confirmSec: 5, sessions: [] }, caller)
+  t.ok(leftMs >= 5000, `${leftMs} ms are left for it`)
+  t.match((await world.daemon.status()).unconfirmed, { secondsLeft: 5 })
+})
+
 t.test('a change that the kernel refuses waits for nothing', async (t) => {
   const world = await setUp(t, first)
   world.write('zones/public.yaml', second)

@@ -46,7 +46,10 @@ async function lockOut(host: PrivateHost, daemon: HostDaemon, files: Readonly<Re
   const again = ending === 'killed and started again' ? startDaemon(host) : null
   // what it is ready with then is not waited for
   again?.catch(() => undefined)
-  await eventually('the administrator is back', 15_000, () => sshFrom(host))
+  await eventually('the administrator is back', 15_000, () => sshFrom(host)).catch(async (failure: Error) => {
+    const seen = await host.firewall.run(['bash', '-c', 'cat /run/derpanet/guard.log; ps -eo pid,stat,etimes,args'])
+    throw new Error(`${failure.message}, daemon ${ending}; it said:\n${daemon.running.output().slice(-3000)}\n${seen.stdout}`)
+  })
   const backMs = performance.now() - begun
   const restarted = await again
   await tidy(host)
