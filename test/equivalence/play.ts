@@ -83,9 +83,21 @@ export async function play(pair: Pair, sequence: Sequence, cases: readonly Packe
   const results: Answered[] = []
   for (const [index, call] of sequence.calls.entries()) {
     if (skipped.has(index)) continue
+    const settings = settingsOf(call)
+    const before = settings === null ? null : await both(sides, settings)
     const [theirs, ours] = await both(sides, call)
     results.push(theirs)
-    if (theirs.result === ours.result) continue
+    if (theirs.result === ours.result) {
+      const after = settings === null || theirs.result.startsWith('ok') ? null : await both(sides, settings)
+      const done = after?.map(({ result }, index) => result !== before?.[index]?.result) ?? []
+      if (!done.includes(true)) continue
+      const half = (answered: Answered, isDone: boolean | undefined): string => `${told(answered)}${isDone === true ? ', half of it done' : ''}`
+      const line = `call ${formatCall(call)}: firewalld ${half(theirs, done[0])}, derpanetd ${half(ours, done[1])}`
+      const excuse = excuseForLine(pair.backend, line)
+      differences.push({ line, about: { kind: 'call', index }, excuse })
+      if (excuse !== null && endsAtExcused) return { differences, results, verdicts: new Map() }
+      continue
+    }
     const line = lineOf(call, theirs, ours)
     const spelling = respelled(theirs.result, ours.result)
     let excuse = spelling ?? excuseForLine(pair.backend, line)
@@ -124,6 +136,11 @@ export async function play(pair: Pair, sequence: Sequence, cases: readonly Packe
 
 async function both([firewalld, derpanetd]: readonly [Side, Side], call: Call): Promise<readonly [Answered, Answered]> {
   return await Promise.all([firewalld.call(call), derpanetd.call(call)])
+}
+
+/** Asks for what the call would change all at once. */
+function settingsOf([member, name]: Call): Call | null {
+  return member === 'zone.setZoneSettings2' ? ['zone.getZoneSettings2', name] : member === 'policy.setPolicySettings' ? ['policy.getPolicySettings', name] : null
 }
 
 /** The same; what is a mistake here, and a deviation of its own there, is the mistake that it is here. */
