@@ -23,7 +23,7 @@ export async function isEachAMistake(both: Both, call: Call, codes: readonly [st
   return false
 }
 
-/** Without one of the values, of the list items too; then with one setting only, beside the zones of a policy. */
+/** Without one of the values, of the list items too; then with one setting or one of its items only, beside the zones of a policy. */
 function* partsOf(settings: Dictionary): Generator<Dictionary> {
   const without = (key: string): Dictionary => Object.fromEntries(Object.entries(settings).filter(([name]) => name !== key))
   for (const [key, value] of Object.entries(settings)) {
@@ -31,5 +31,9 @@ function* partsOf(settings: Dictionary): Generator<Dictionary> {
     if (Array.isArray(value) && value.length > 1) yield* value.map((_, index) => ({ ...settings, [key]: value.filter((_, at) => at !== index) }))
   }
   const isNeeded = (key: string): boolean => key === 'ingress_zones' || key === 'egress_zones'
-  for (const key of Object.keys(settings)) yield Object.fromEntries(Object.entries(settings).filter(([name]) => name === key || isNeeded(name)))
+  for (const [key, value] of Object.entries(settings)) {
+    const only = Object.fromEntries(Object.entries(settings).filter(([name]) => name === key || isNeeded(name)))
+    yield only
+    if (Array.isArray(value) && value.length > 1) yield* value.map((item) => ({ ...only, [key]: [item] }))
+  }
 }

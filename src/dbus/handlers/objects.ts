@@ -63,13 +63,18 @@ function columns(args: readonly unknown[]): readonly string[] {
 
 function familyHandler(kind: ObjectKind, row: MethodRow, { verb, field: key, shape }: NonNullable<MethodRow['family']>): Handler {
   const field = fieldOf(kind, key)
+  const requireReadable = (call: Call, args: readonly unknown[]): void => {
+    if (key === 'richRules') refuseNewerRules(call.context.face, [text(args, 0)])
+  }
   switch (verb) {
     case 'get': return (call) => fieldBody(kind, key, row.out, objectEntry(call).entry)
     case 'set': return (call, args) => update(call, { [key]: decodeField(field.dbus ?? key, field, args[0]) })
     case 'query': return (call, args) => {
       const value = (objectEntry(call).entry.value as Dict)[key]
       switch (field.shape) {
-        case 'list': return hasItem(key, field, value as readonly unknown[], columns(args), null)
+        case 'list':
+          requireReadable(call, args)
+          return hasItem(key, field, value as readonly unknown[], columns(args), null)
         case 'dict': return (value as Readonly<Record<string, string>>)[text(args, 0)] === text(args, 1)
         case 'flag': return value === true
         case 'scalar': return value === args[0]
@@ -78,12 +83,13 @@ function familyHandler(kind: ObjectKind, row: MethodRow, { verb, field: key, sha
     case 'add': return (call, args) => {
       if (shape === 'flag') return change(call, { kind: 'object-flag-add', field: key })
       if (shape === 'dict') return change(call, { kind: 'object-key-add', field: key, key: text(args, 0), value: text(args, 1) })
-      if (key === 'richRules') refuseNewerRules(call.context.face, [text(args, 0)])
+      requireReadable(call, args)
       return change(call, { kind: 'object-item-add', field: key, item: columns(args) })
     }
     case 'remove': return (call, args) => {
       if (shape === 'flag') return change(call, { kind: 'object-flag-remove', field: key })
       if (shape === 'dict') return change(call, { kind: 'object-key-remove', field: key, key: text(args, 0) })
+      requireReadable(call, args)
       return change(call, { kind: 'object-item-remove', field: key, item: columns(args) })
     }
   }
