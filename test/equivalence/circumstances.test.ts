@@ -6,7 +6,7 @@ import { addrOf } from '../support/frame.ts'
 import { excuseForAnswer, excuseForPacket } from './deviations.ts'
 import { concerns, fitting, waysOf, zoneOf, type Scene, type ScenePolicy } from './scene.ts'
 
-const nowhere: Scene = { backend: 'nftables', defaultZone: 'public', bindings: [], forwards: new Set(), policies: [], ipsets: new Map(), panic: false, denials: [], rejecters: [], forwardPorts: [] }
+const nowhere: Scene = { backend: 'nftables', defaultZone: 'public', bindings: [], forwards: new Set(), policies: [], bereft: new Set(), ipsets: new Map(), panic: false, denials: [], rejecters: [], forwardPorts: [] }
 const policy = (part: Partial<ScenePolicy>): ScenePolicy => ({ name: 'one', ingress: ['ANY'], egress: ['ANY'], priority: -1, can: () => new Set(['refuse']), ...part })
 const through: Packet = {
   direction: 'forward', family: 'ipv4', protocol: 6, source: addrOf('203.0.113.5'), destination: addrOf('198.51.100.7'), sourcePort: 5000, destinationPort: 80,
@@ -64,6 +64,15 @@ t.test('forwarding within a zone excuses that firewalld is the opener one, never
   t.equal(excuse(scene, passed, 'reject icmp3/13'), 'forwarding to what is another zone\'s')
   t.equal(excuse(scene, 'reject icmp3/13', passed), null)
   t.equal(excuse({ ...scene, forwards: new Set(['home']) }, passed, 'reject icmp3/13'), null)
+  t.end()
+})
+
+t.test('a source that went excuses that firewalld forgot the policies of its zone, and nothing else', (t) => {
+  const scene = { bindings: [bound('public', ['ext0', 'int0'])], policies: [policy({ egress: ['public'] })], bereft: new Set(['public']) }
+  t.equal(excuse(scene, passed, 'reject icmp3/13'), 'policies gone with a source')
+  t.equal(excuse(scene, 'reject icmp3/13', passed), null)
+  t.equal(excuse({ ...scene, bereft: new Set(['home']) }, passed, 'reject icmp3/13'), null)
+  t.equal(excuse({ ...scene, policies: [policy({ egress: ['public'], can: () => new Set(['masquerade']) })] }, passed, 'reject icmp3/13'), null)
   t.end()
 })
 

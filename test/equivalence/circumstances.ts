@@ -52,6 +52,11 @@ export const circumstances = {
     (policy, way) => concerns(scene, policy, way, 'binding'), (policy, way) => concerns(scene, policy, way, 'binding with default'),
     { theirs: (policy, way) => comesFrom(scene, policy, way, 'binding'), ours: (policy, way) => comesFrom(scene, policy, way, 'binding with default') }),
 
+  /** The policies that concern the packet and are about a zone which lost a source since the last reload are not in force. */
+  'policies gone with a source': (scene, packet, fates) => explains(scene, packet, fates,
+    (policy, way) => concerns(scene, policy, way, 'zone') && ![...policy.ingress, ...policy.egress].some((zone) => scene.bereft.has(zone)), (policy, way) => concerns(scene, policy, way, 'zone'),
+    { theirs: (policy, way) => comesFrom(scene, policy, way, 'zone'), ours: (policy, way) => comesFrom(scene, policy, way, 'zone') }),
+
   /** Two policies of one priority concern the packet. */
   'policies of one priority': (scene, packet, fates) => ways(scene, packet, fates).some((way) => {
     const priorities = scene.policies.filter((policy) => concerns(scene, policy, way, 'zone')).map(({ priority }) => priority)

@@ -81,12 +81,15 @@ export async function play(pair: Pair, sequence: Sequence, cases: readonly Packe
   const sides = [pair.firewalld, pair.derpanetd] as const
   const differences: Difference[] = []
   const results: Answered[] = []
+  const bereft = new Set<string>()
   for (const [index, call] of sequence.calls.entries()) {
     if (skipped.has(index)) continue
     const settings = settingsOf(call)
     const before = settings === null ? null : await both(sides, settings)
     const [theirs, ours] = await both(sides, call)
     results.push(theirs)
+    if (/^(reload|completeReload)$/.test(call[0])) bereft.clear()
+    if (call[0] === 'zone.removeSource' && theirs.result.startsWith('ok ')) bereft.add(JSON.parse(theirs.result.slice('ok '.length)) as string)
     if (theirs.result === ours.result) {
       const after = settings === null || theirs.result.startsWith('ok') ? null : await both(sides, settings)
       const done = after?.map(({ result }, index) => result !== before?.[index]?.result) ?? []
@@ -106,7 +109,7 @@ export async function play(pair: Pair, sequence: Sequence, cases: readonly Packe
     if (excuse !== null && spelling === null && endsAtExcused) return { differences, results, verdicts: new Map() }
   }
   let scene: Scene | null = null
-  const inForce = async (): Promise<Scene> => (scene ??= await sceneOf(pair.backend, (call) => pair.derpanetd.call(call)))
+  const inForce = async (): Promise<Scene> => (scene ??= await sceneOf(pair.backend, (call) => pair.derpanetd.call(call), bereft))
   // questions change nothing: all at once
   for (const [call, [theirs, ours]] of await Promise.all(sequence.questions.map(async (call) => [call, await both(sides, call)] as const))) {
     if (theirs.result === ours.result) continue

@@ -38,6 +38,8 @@ export interface Scene {
   readonly forwards: ReadonlySet<string>
   /** That are active. */
   readonly policies: readonly ScenePolicy[]
+  /** Zones that lost a source since the last reload. */
+  readonly bereft: ReadonlySet<string>
   readonly ipsets: ReadonlyMap<string, readonly string[]>
   readonly panic: boolean
   /** Direct rules and passthroughs that deny: the family, and the arguments with the chain in front. */
@@ -137,7 +139,7 @@ type Ask = (call: Call) => Promise<Answered>
 type Dictionary = Readonly<Record<string, unknown>>
 
 /** Asks for it. What cannot be answered is absent. */
-export async function sceneOf(backend: Backend, ask: Ask): Promise<Scene> {
+export async function sceneOf(backend: Backend, ask: Ask, bereft: ReadonlySet<string> = new Set()): Promise<Scene> {
   const value = async <T>(otherwise: T, ...call: Call): Promise<T> => {
     const { result } = await ask(call)
     return result.startsWith('ok ') ? JSON.parse(result.slice('ok '.length)) as T : otherwise
@@ -153,7 +155,7 @@ export async function sceneOf(backend: Backend, ask: Ask): Promise<Scene> {
   const rules = await value<readonly (readonly [string, string, string, number, readonly string[]])[]>([], 'direct.getAllRules')
   const passed = await value<readonly (readonly [string, readonly string[]])[]>([], 'direct.getAllPassthroughs')
   return {
-    backend, defaultZone, panic: await value(false, 'queryPanicMode'),
+    backend, defaultZone, bereft, panic: await value(false, 'queryPanicMode'),
     bindings: Object.entries(active).sort(([one], [other]) => (one < other ? -1 : 1)).map(([zone, { interfaces = [], sources = [] }]) => ({ zone, interfaces, sources })),
     forwards: new Set(zones.filter((_, index) => settings[index]?.['forward'] === true)),
     policies: policies.map((policy, index) => ({ name: names[index] ?? '', ...sidesOf(policy), priority: Number(policy['priority'] ?? -1), can: (packet) => deedsOf(policy, packet) })),

@@ -144,6 +144,7 @@ t.test('a negative time is refused after the zone and before panic', (t) => {
   t.equal(answer(panic, { kind: 'interface-add', zone: 'nozone', interface: 'eth0' }), 'PANIC_MODE')
   t.equal(answer(panic, { kind: 'default-zone-set', zone: 'nozone' }), 'INVALID_ZONE: nozone')
   t.equal(answer(panic, { kind: 'default-zone-set', zone: 'home' }), 'PANIC_MODE')
+  t.equal(answer(panic, { kind: 'default-zone-set', zone: 'public' }), 'ZONE_ALREADY_SET: public')
   t.equal(answer(panic, { kind: 'panic-set', on: true }), 'ALREADY_ENABLED: panic mode already enabled')
   t.end()
 })

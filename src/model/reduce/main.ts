@@ -10,12 +10,12 @@ type Of<Kind extends Change['kind']> = Extract<Change, { kind: Kind }>
 
 export const logDeniedValues: readonly LogDenied[] = ['all', 'unicast', 'broadcast', 'multicast', 'off']
 
-/** Throws INVALID_ZONE, PANIC_MODE, ZONE_ALREADY_SET. */
+/** Throws INVALID_ZONE, ZONE_ALREADY_SET, PANIC_MODE, in this order. */
 export function setDefaultZone(runtime: Runtime, change: Of<'default-zone-set'>): Reduced<Runtime> {
   const { name } = zoneNamed(runtime.settings, change.zone)
-  refuseInPanic(runtime)
   const from = runtime.settings.main.value.defaultZone
   if (name === from) throw new DerpanetError('ZONE_ALREADY_SET', name)
+  refuseInPanic(runtime)
   const world = withMain(followDefaultZone(runtime, from, name), { defaultZone: name })
   return reduced(world, name, [{ kind: 'default-zone-changed', zone: name }])
 }
