@@ -1,6 +1,6 @@
 // The content of a user ipset as a whole: checking a list of entries, and adding or removing one without reading them all.
 import { DerpanetError, printable } from '../errors.ts'
-import { overlapsAmong, parseBounded } from './ipset-entry.ts'
+import { overlapsAmong, parseBounded, parseIpSetEntry } from './ipset-entry.ts'
 import type { BoundedEntry, Bounds } from './ipset-entry.ts'
 
 /** The kernel's default for `maxelem`. */
@@ -58,6 +58,16 @@ export function checkNewEntry(type: string, options: Readonly<Record<string, str
   }
   if (entries.length >= maxElements(options)) throw full(maxElements(options))
   return canonical
+}
+
+/** Canonical text of an entry that somebody looks for or wants removed; null when no such set can hold it. To firewalld that is no mistake: it is just not there. */
+export function soughtEntry(type: string, options: Readonly<Record<string, string>>, text: string): string | null {
+  try {
+    return parseIpSetEntry(type, options, text)
+  } catch (error) {
+    if (error instanceof DerpanetError) return null
+    throw error
+  }
 }
 
 interface Indexed extends Bounds {

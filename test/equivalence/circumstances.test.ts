@@ -6,7 +6,7 @@ import { addrOf } from '../support/frame.ts'
 import { excuseForAnswer, excuseForPacket } from './deviations.ts'
 import { concerns, fitting, waysOf, zoneOf, type Scene, type ScenePolicy } from './scene.ts'
 
-const nowhere: Scene = { backend: 'nftables', defaultZone: 'public', bindings: [], forwards: new Set(), policies: [], bereft: new Set(), ipsets: new Map(), panic: false, denials: [], rejecters: [], forwardPorts: [] }
+const nowhere: Scene = { backend: 'nftables', defaultZone: 'public', bindings: [], forwards: new Set(), policies: [], bereft: new Set(), isCopied: false, ipsets: new Map(), panic: false, denials: [], rejecters: [], forwardPorts: [] }
 const policy = (part: Partial<ScenePolicy>): ScenePolicy => ({ name: 'one', ingress: ['ANY'], egress: ['ANY'], priority: -1, can: () => new Set(['refuse']), ...part })
 const through: Packet = {
   direction: 'forward', family: 'ipv4', protocol: 6, source: addrOf('203.0.113.5'), destination: addrOf('198.51.100.7'), sourcePort: 5000, destinationPort: 80,
@@ -118,5 +118,19 @@ t.test('more policies may be in force here only for a default zone without bindi
   t.equal(say({}, {}, { two: {} }), null)
   t.equal(say({}, { one: {} }, {}), null)
   t.equal(say({ bindings: [bound('public', ['ext0'])] }, {}, { one: {} }), null)
+  t.end()
+})
+
+t.test('entries of a set may name a prefix by another address in it, and lists may stay behind what is taken out of them', (t) => {
+  const say = (question: string, theirs: unknown, ours: unknown, isCopied = true): string | null =>
+    excuseForAnswer([question], `ok ${JSON.stringify(theirs)}`, `ok ${JSON.stringify(ours)}`, { ...nowhere, isCopied })?.name ?? null
+  t.equal(say('ipset.getEntries', ['2001:db8::1/64', '192.0.2.9/24,tcp:80'], ['2001:db8::/64', '192.0.2.0/24,tcp:80']), 'spelling of a prefix in a set')
+  t.equal(say('ipset.getEntries', ['2001:db8::1/64'], ['2001:db8::1/65']), null)
+  t.equal(say('ipset.getEntries', ['2001:db8::1/64'], []), null)
+  t.equal(say('permanent.zone.getSettings2', { target: 'default', protocols: ['6'] }, { target: 'default' }), 'what runtimeToPermanent leaves behind')
+  t.equal(say('permanent.zone.getSettings2', { target: 'default', protocols: ['6'] }, { target: 'default' }, false), null)
+  t.equal(say('permanent.zone.getSettings2', { target: 'default' }, { target: 'default', protocols: ['6'] }), null)
+  t.equal(say('permanent.zone.getSettings2', { target: 'DROP', protocols: ['6'] }, { target: 'default' }), null)
+  t.equal(say('permanent.zone.getSettings2', { target: 'default', masquerade: true }, { target: 'default' }), null)
   t.end()
 })

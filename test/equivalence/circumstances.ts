@@ -1,6 +1,6 @@
 // The circumstances under which a written deviation lets a packet's fate differ: one question each, about the packet, what became of
 // it on either side, and what is in force. A deviation names one; what it says there must hold, or the difference is a real one.
-import { isMac } from '../../src/model/addr.ts'
+import { formatPrefix, isMac, parsePrefix } from '../../src/model/addr.ts'
 import { protocolNumbers } from '../../src/model/port.ts'
 import type { Packet } from '../../src/model/packet.ts'
 import { rejectWords } from '../../src/model/rich/index.ts'
@@ -115,6 +115,22 @@ export const answerCircumstances = {
     if (fewer === undefined || more === undefined || bindings.some(({ zone }) => zone === defaultZone)) return false
     return [...fewer].every(([name, sides]) => JSON.stringify(more.get(name)) === JSON.stringify(sides)) && [...more.keys()].every((name) =>
       fewer.has(name) || policies.some((policy) => policy.name === name && [...policy.ingress, ...policy.egress].includes(defaultZone)))
+  },
+  /** The same entries, of which some name a prefix by another address in it. */
+  'another address of the prefix': (_scene, theirs, ours) => {
+    const canonical = (entries: unknown): string => JSON.stringify((entries as readonly string[]).map((entry) => entry.replaceAll('"', '').split(',').map((part) => {
+      const prefix = part.includes('/') ? parsePrefix(part) : null
+      return prefix === null ? part : formatPrefix(prefix)
+    }).join(',')))
+    return Array.isArray(theirs) && Array.isArray(ours) && [theirs, ours].every((entries) => entries.every((entry) => typeof entry === 'string')) && canonical(theirs) === canonical(ours)
+  },
+  /** Just after runtimeToPermanent theirs is ours with lists that are empty here. */
+  'lists left behind': ({ isCopied }, theirs, ours) => {
+    if (!isCopied) return false
+    const [more, fewer] = [theirs, ours].map((answer) => Object.entries(answer as Record<string, unknown>))
+    if (more === undefined || fewer === undefined || more.length <= fewer.length) return false
+    const said = new Map(fewer.map(([key, value]) => [key, JSON.stringify(value)]))
+    return more.every(([key, value]) => (said.has(key) ? said.get(key) === JSON.stringify(value) : Array.isArray(value))) && fewer.every(([key]) => more.some(([other]) => other === key))
   },
   'another order': (_scene, theirs, ours) => [theirs, ours].every(Array.isArray) && JSON.stringify([...theirs as unknown[]].sort()) === JSON.stringify([...ours as unknown[]].sort()),
   /** Every name of firewalld's is among ours. */

@@ -91,6 +91,11 @@ export async function play(pair: Pair, sequence: Sequence, cases: readonly Packe
     if (/^(reload|completeReload)$/.test(call[0])) bereft.clear()
     if (call[0] === 'zone.removeSource' && theirs.result.startsWith('ok ')) bereft.add(JSON.parse(theirs.result.slice('ok '.length)) as string)
     if (theirs.result === ours.result) {
+      if (call[0] === 'runtimeToPermanent') {
+        const left = await leftBehind(pair, index, bereft)
+        differences.push(...left)
+        if (left.some(({ excuse }) => excuse !== null) && endsAtExcused) return { differences, results, verdicts: new Map() }
+      }
       const after = settings === null || theirs.result.startsWith('ok') ? null : await both(sides, settings)
       const done = after?.map(({ result }, index) => result !== before?.[index]?.result) ?? []
       if (!done.includes(true)) continue
@@ -139,6 +144,26 @@ export async function play(pair: Pair, sequence: Sequence, cases: readonly Packe
 
 async function both([firewalld, derpanetd]: readonly [Side, Side], call: Call): Promise<readonly [Answered, Answered]> {
   return await Promise.all([firewalld.call(call), derpanetd.call(call)])
+}
+
+/** What became permanent otherwise: afterwards everything that is asked about it differs. */
+async function leftBehind(pair: Pair, index: number, bereft: ReadonlySet<string>): Promise<readonly Difference[]> {
+  const sides = [pair.firewalld, pair.derpanetd] as const
+  const scene = { ...await sceneOf(pair.backend, (call) => pair.derpanetd.call(call), bereft), isCopied: true }
+  const names = async (member: string): Promise<readonly string[]> => {
+    const { result } = await pair.derpanetd.call([member])
+    return result.startsWith('ok ') ? JSON.parse(result.slice('ok '.length)) as readonly string[] : []
+  }
+  const questions: readonly Call[] = [
+    ...(await names('zone.getZones')).map((zone): Call => ['permanent.zone.getSettings2', zone]),
+    ...(await names('policy.getPolicies')).map((policy): Call => ['permanent.policy.getSettings', policy]),
+  ]
+  const answers = await Promise.all(questions.map(async (question) => [question, await both(sides, question)] as const))
+  return answers.flatMap(([question, [theirs, ours]]) => {
+    const excuse = theirs.result === ours.result || respelled(theirs.result, ours.result) !== null ? null : excuseForAnswer(question, theirs.result, ours.result, scene)
+    // what nothing accounts for is asked again at the end, where it counts
+    return excuse === null ? [] : [{ line: `runtimeToPermanent, then ${formatCall(question)}: firewalld ${told(theirs)}, derpanetd ${told(ours)}`, about: { kind: 'call', index }, excuse }]
+  })
 }
 
 /** Asks for what the call would change all at once. */

@@ -40,6 +40,8 @@ export interface Scene {
   readonly policies: readonly ScenePolicy[]
   /** Zones that lost a source since the last reload. */
   readonly bereft: ReadonlySet<string>
+  /** runtimeToPermanent was the last call. */
+  readonly isCopied: boolean
   readonly ipsets: ReadonlyMap<string, readonly string[]>
   readonly panic: boolean
   /** Direct rules and passthroughs that deny: the family, and the arguments with the chain in front. */
@@ -155,7 +157,7 @@ export async function sceneOf(backend: Backend, ask: Ask, bereft: ReadonlySet<st
   const rules = await value<readonly (readonly [string, string, string, number, readonly string[]])[]>([], 'direct.getAllRules')
   const passed = await value<readonly (readonly [string, readonly string[]])[]>([], 'direct.getAllPassthroughs')
   return {
-    backend, defaultZone, bereft, panic: await value(false, 'queryPanicMode'),
+    backend, defaultZone, bereft, isCopied: false, panic: await value(false, 'queryPanicMode'),
     bindings: Object.entries(active).sort(([one], [other]) => (one < other ? -1 : 1)).map(([zone, { interfaces = [], sources = [] }]) => ({ zone, interfaces, sources })),
     forwards: new Set(zones.filter((_, index) => settings[index]?.['forward'] === true)),
     policies: policies.map((policy, index) => ({ name: names[index] ?? '', ...sidesOf(policy), priority: Number(policy['priority'] ?? -1), can: (packet) => deedsOf(policy, packet) })),

@@ -155,6 +155,15 @@ t.test('bans by ipset entry go on in panic', (t) => {
   t.end()
 })
 
+t.test('an entry that no set can hold is not there to be removed', (t) => {
+  const runtime = running(withIpSets(shipped, { bad: { type: 'hash:net' } }))
+  for (const entry of ['0.0.0.0/0', 'nonsense', '2001:db8::/64']) {
+    t.equal(answer(runtime, { kind: 'ipset-entry-remove', ipset: 'bad', entry }), `NOT_ENABLED: '${entry}' not in 'bad'`)
+    t.match(answer(runtime, { kind: 'ipset-entry-add', ipset: 'bad', entry }), /^INVALID_ENTRY: /)
+  }
+  t.end()
+})
+
 t.test('an interface of another zone is refused in firewalld\'s words', (t) => {
   const runtime = all(start, { kind: 'interface-add', zone: 'home', interface: 'ext0' })
   t.equal(answer(runtime, { kind: 'interface-add', zone: 'work', interface: 'ext0' }), "ZONE_CONFLICT: 'ext0' already bound to 'home'")

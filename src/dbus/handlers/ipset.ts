@@ -1,21 +1,10 @@
 // The runtime .ipset interface. A set with a timeout belongs to the kernel: entries go in, none is ever listed.
 import { DerpanetError, printable } from '../../errors.ts'
-import { isTimed } from '../../model/ipset.ts'
-import { parseIpSetEntry } from '../../model/ipset-entry.ts'
+import { isTimed, soughtEntry } from '../../model/ipset.ts'
 import type { IpSetSettings } from '../../model/settings.ts'
 import { fieldBody, tupleBody } from './encoded.ts'
 import { changedQuietly, namesBody, runtimeSettings, text, texts, type Handlers } from './handler.ts'
 import { runtimeEntry } from './main.ts'
-
-/** "" for what could be in no set of this kind. */
-function entryOrNone({ type, options }: IpSetSettings, entry: string): string {
-  try {
-    return parseIpSetEntry(type, options, entry)
-  } catch (error) {
-    if (error instanceof DerpanetError) return ''
-    throw error
-  }
-}
 
 export const ipsetHandlers: Handlers = {
   queryIPSet: (call, args) => runtimeSettings(call).ipsets.has(text(args, 0)),
@@ -31,6 +20,6 @@ export const ipsetHandlers: Handlers = {
     const ipset = value as IpSetSettings
     if (isTimed(ipset.options)) throw new DerpanetError('IPSET_WITH_TIMEOUT', printable(name))
     // reading a million texts takes a few milliseconds, keeping them in a second form as well takes their memory twice
-    return ipset.entries.includes(entryOrNone(ipset, text(args, 1)))
+    return ipset.entries.includes(soughtEntry(ipset.type, ipset.options, text(args, 1)) ?? '')
   },
 }

@@ -1,7 +1,7 @@
 // Entries of user ipsets.
 import { DerpanetError, printable } from '../../errors.ts'
 import type { Change, ChangeEvent, Reduced, TimedEdit } from '../change.ts'
-import { checkIpSetEntries, checkNewEntry, isTimed, withEntry, withoutEntry } from '../ipset.ts'
+import { checkIpSetEntries, checkNewEntry, isTimed, soughtEntry, withEntry, withoutEntry } from '../ipset.ts'
 import { parseIpSetEntry } from '../ipset-entry.ts'
 import type { Entry, IpSetSettings, Runtime } from '../settings.ts'
 import { reduced, withIpSet } from './world.ts'
@@ -31,15 +31,15 @@ export function addEntry(runtime: Runtime, change: Of<'ipset-entry-add'>): Reduc
   return reduced(withIpSet(runtime, change.ipset, entry, withEntry(type, options, entries, text)), change.ipset, events)
 }
 
-/** Throws INVALID_IPSET, INVALID_ENTRY, NOT_ENABLED. */
+/** Throws INVALID_IPSET, NOT_ENABLED; INVALID_ENTRY where only the kernel knows what is there. */
 export function removeEntry(runtime: Runtime, change: Of<'ipset-entry-remove'>): Reduced<Runtime> {
   const entry = ipsetNamed(runtime, change.ipset)
   const { type, options, entries } = entry.value
-  const text = parseIpSetEntry(type, options, change.entry)
   const events: readonly ChangeEvent[] = [{ kind: 'ipset-entry-removed', ipset: change.ipset, entry: change.entry }]
-  if (isTimed(options)) return timed(runtime, change.ipset, { flush: false, add: [], remove: [text] }, events)
-  const left = withoutEntry(type, options, entries, text)
-  if (left === entries) throw new DerpanetError('NOT_ENABLED', `'${printable(text)}' not in '${printable(change.ipset)}'`)
+  if (isTimed(options)) return timed(runtime, change.ipset, { flush: false, add: [], remove: [parseIpSetEntry(type, options, change.entry)] }, events)
+  const text = soughtEntry(type, options, change.entry)
+  const left = text === null ? entries : withoutEntry(type, options, entries, text)
+  if (left === entries) throw new DerpanetError('NOT_ENABLED', `'${printable(text ?? change.entry)}' not in '${printable(change.ipset)}'`)
   return reduced(withIpSet(runtime, change.ipset, entry, left), change.ipset, events)
 }
 

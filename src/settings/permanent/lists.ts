@@ -1,7 +1,6 @@
 // Lists and dictionaries of permanent objects: one item more or less, as the rows of the tables say.
 import { DerpanetError, printable } from '../../errors.ts'
-import { checkNewEntry } from '../../model/ipset.ts'
-import { parseIpSetEntry } from '../../model/ipset-entry.ts'
+import { checkNewEntry, soughtEntry } from '../../model/ipset.ts'
 import type { PermanentKind } from '../../model/permanent.ts'
 import { parsePortRange } from '../../model/port.ts'
 import { addPorts, coversPorts, removePorts } from '../../model/reduce/ports.ts'
@@ -69,8 +68,8 @@ export function removeFromList(row: AnyField, value: unknown, object: Value, cha
   const missing = (): DerpanetError => new DerpanetError('NOT_ENABLED', shown(change.item))
   if (change.object === 'ipset' && change.field === 'entries') {
     const { type, options } = entryRules(object)
-    const text = parseIpSetEntry(type, options, change.item[0] ?? '')
-    if (!list.includes(text)) throw missing()
+    const text = soughtEntry(type, options, change.item[0] ?? '')
+    if (text === null || !list.includes(text)) throw missing()
     return list.filter((other) => other !== text)
   }
   if (isPorts(field)) {
