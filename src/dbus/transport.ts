@@ -193,6 +193,7 @@ export class StreamTransport implements Transport {
   private readonly waitsForRoom = new Set<() => void>()
   /** So much may be unsent for there to be room: nothing, unless it is this batch. */
   private roomBytes = 0
+  private isGathering = false
   private readBytes = 0
   private serial = 1
   private readonly framer = new Framer()
@@ -288,6 +289,7 @@ export class StreamTransport implements Transport {
 
   private send(header: Omit<Header, 'serial'>, body: Body): number {
     if (this.isDead) throw new BusError(busErrorNames.disconnected, 'the connection to the bus is closed')
+    this.gather()
     const serial = this.nextSerial()
     const head = encodeHeader({ ...header, serial }, body)
     if (body.bytes.length === 0) this.stream.write(head, this.onSent)
@@ -340,15 +342,32 @@ export class StreamTransport implements Transport {
 
   together(work: () => void): void {
     // within a batch it is part of that one
-    if (this.roomBytes > 0) return work()
-    this.roomBytes = this.stream.writableLength === 0 ? batchBytes : 0
-    this.stream.cork()
+    if (this.isGathering) return work()
+    this.begin()
     try {
       work()
     } finally {
-      this.stream.uncork()
-      this.roomBytes = 0
+      this.leave()
     }
+  }
+
+  /** What is sent before the event loop goes on leaves in one write, as a change's signals and its answer: each write wakes the bus. */
+  private gather(): void {
+    if (this.isGathering) return
+    this.begin()
+    process.nextTick(() => this.leave())
+  }
+
+  private begin(): void {
+    this.isGathering = true
+    this.roomBytes = this.stream.writableLength === 0 ? batchBytes : 0
+    this.stream.cork()
+  }
+
+  private leave(): void {
+    this.isGathering = false
+    this.roomBytes = 0
+    this.stream.uncork()
   }
 
   heard(): number | null {

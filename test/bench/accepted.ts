@@ -3,10 +3,10 @@
 // program does not even read frames). Over a veth, in packets of up to 64 KiB as virtual devices hand them over, and in frames
 // of 1,500 bytes; and over what is nearest to a card here: a tap whose other end sends frames of 1,500 bytes, which its driver
 // receives into memory of its own and merges (GRO). Modes in turns, at each turn the fastest of some tries (whatever else the
-// machine does only takes away), medians of the turns. The hosts are made anew several times: how memory and processors fall to
+// machine does only takes away), medians of the turns, shares beside off on the same host and medians of those. The hosts are made anew several times: how memory and processors fall to
 // one of them is worth 10 % and stays for as long as it lives. Of the card also the CPU time that one frame of the stream takes
 // from the wire up to TCP, which is what a busy machine disturbs least. Run as root:
-// node --import=tsx test/bench/accepted.ts [--hosts 5] [--rounds 3] [--tries 3] [--seconds 0.3] [--only LINK] [--json]
+// node --import=tsx test/bench/accepted.ts [--hosts 7] [--rounds 3] [--tries 3] [--seconds 0.3] [--only LINK] [--json]
 import { execFileSync } from 'node:child_process'
 import { closeSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -17,7 +17,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { startDaemon, writeConfiguration } from '../support/daemon.ts'
 import { addresses, createPrivateHost, eventually, repository, startCommand, type PrivateHost, type Running } from '../support/private-host.ts'
 
-const { values } = parseArgs({ options: { hosts: { type: 'string', default: '5' }, rounds: { type: 'string', default: '3' }, tries: { type: 'string', default: '3' }, seconds: { type: 'string', default: '0.3' }, only: { type: 'string' }, json: { type: 'boolean' } } })
+const { values } = parseArgs({ options: { hosts: { type: 'string', default: '7' }, rounds: { type: 'string', default: '3' }, tries: { type: 'string', default: '3' }, seconds: { type: 'string', default: '0.3' }, only: { type: 'string' }, json: { type: 'boolean' } } })
 const modes = ['off', 'generic', 'native'] as const
 type Mode = (typeof modes)[number]
 const foreign = [0, 20_000] as const
@@ -32,6 +32,8 @@ const chosen = links.filter((link) => values.only === undefined || link === valu
 const urgent = ['chrt', '--fifo', '50']
 
 interface Sample {
+  /** Which of the hosts made anew. */
+  readonly host: number
   readonly mode: Mode
   readonly rules: number
   readonly link: (typeof links)[number]
@@ -42,6 +44,8 @@ interface Sample {
   /** The program's own time of that, as the kernel counts it while a stream runs, its two looks at the clock included; 0 without XDP. */
   readonly programNs: number | null
 }
+
+type Figure = 'bytesPerSec' | 'turnsPerSec' | 'frameNs' | 'programNs'
 
 const libbpf = koffi.load('libbpf.so.1')
 /** int bpf_enable_stats(BPF_STATS_RUN_TIME = 0): the kernel counts for as long as the descriptor is open. */
@@ -113,7 +117,7 @@ function median(numbers: readonly number[]): number {
 }
 
 /** One host, in all modes by turns. */
-async function measure(load: string, rules: number): Promise<readonly Sample[]> {
+async function measure(load: string, rules: number, made: number): Promise<readonly Sample[]> {
   const samples: Sample[] = []
   const host = await createPrivateHost({ name: `accepted-${rules}`, boundSec: 600 })
   let wire: Running | undefined
@@ -145,7 +149,7 @@ async function measure(load: string, rules: number): Promise<readonly Sample[]> 
             if (meter !== null) best.frameNs = Math.min(best.frameNs, await frameCost(meter))
           }
           const programNs = meter === null ? null : await programCost(host, () => once('stream'))
-          samples.push({ mode, rules, link, bytesPerSec: best.stream, turnsPerSec: best.turns, frameNs: meter === null ? null : best.frameNs, programNs })
+          samples.push({ host: made, mode, rules, link, bytesPerSec: best.stream, turnsPerSec: best.turns, frameNs: meter === null ? null : best.frameNs, programNs })
         }
       }
     }
@@ -164,7 +168,7 @@ async function main(): Promise<void> {
   try {
     for (let hosts = 0; hosts < Number(values.hosts); hosts++) {
       console.error(`host ${hosts + 1} of ${values.hosts}`)
-      for (const rules of foreign) samples.push(...await measure(load, rules))
+      for (const rules of foreign) samples.push(...await measure(load, rules, hosts))
     }
   } finally {
     rmSync(folder, { recursive: true, force: true })
@@ -172,9 +176,11 @@ async function main(): Promise<void> {
   if (values.json === true) return void console.log(JSON.stringify(samples))
   console.log(`| link | rules of others | XDP | Gbit/s (of off) | round trips a second (of off) | CPU a frame | the program's |\n|---|---|---|---|---|---|---|`)
   for (const [link, rules] of chosen.flatMap((one) => foreign.map((count) => [one, count] as const))) {
-    const of = (mode: Mode, key: 'bytesPerSec' | 'turnsPerSec' | 'frameNs' | 'programNs'): number => median(samples.filter((one) => one.mode === mode && one.rules === rules && one.link === link).map((one) => one[key] ?? NaN))
+    const of = (mode: Mode, key: Figure, host?: number): number =>
+      median(samples.filter((one) => one.mode === mode && one.rules === rules && one.link === link && (host ?? one.host) === one.host).map((one) => one[key] ?? NaN))
     for (const mode of modes) {
-      const share = (key: 'bytesPerSec' | 'turnsPerSec' | 'frameNs'): string => `${(100 * of(mode, key) / of('off', key)).toFixed(0)} %`
+      // beside off on the same host
+      const share = (key: Figure): string => `${(100 * median([...new Set(samples.map(({ host }) => host))].map((host) => of(mode, key, host) / of('off', key, host)))).toFixed(0)} %`
       console.log(`| ${link} | ${rules} | ${mode} | ${(of(mode, 'bytesPerSec') * 8 / 1e9).toFixed(2)} (${share('bytesPerSec')}) | ${of(mode, 'turnsPerSec').toFixed(0)} (${share('turnsPerSec')}) | ${link.startsWith('card') ? `${of(mode, 'frameNs').toFixed(0)} ns (${share('frameNs')}) | ${of(mode, 'programNs').toFixed(0)} ns` : ' |'} |`)
     }
   }
