@@ -70,7 +70,7 @@ t.test('forwarding within a zone excuses that firewalld is the opener one, never
 t.test('a source that went excuses that firewalld forgot the policies of its zone, and nothing else', (t) => {
   const scene = { bindings: [bound('public', ['ext0', 'int0'])], policies: [policy({ egress: ['public'] })], bereft: new Set(['public']) }
   t.equal(excuse(scene, passed, 'reject icmp3/13'), 'policies gone with a source')
-  t.equal(excuse(scene, 'reject icmp3/13', passed), null)
+  t.equal(excuse(scene, 'reject icmp3/13', passed), null, 'a policy that refuses lets nothing in')
   t.equal(excuse({ ...scene, bereft: new Set(['home']) }, passed, 'reject icmp3/13'), null)
   t.equal(excuse({ ...scene, policies: [policy({ egress: ['public'], can: () => new Set(['masquerade']) })] }, passed, 'reject icmp3/13'), null)
   t.end()

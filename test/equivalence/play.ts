@@ -168,6 +168,7 @@ async function leftBehind(pair: Pair, index: number, bereft: ReadonlySet<string>
 
 /** Asks for what the call would change all at once. */
 function settingsOf([member, name]: Call): Call | null {
+  if (member === 'setDefaultZone') return ['getDefaultZone']
   return member === 'zone.setZoneSettings2' ? ['zone.getZoneSettings2', name] : member === 'policy.setPolicySettings' ? ['policy.getPolicySettings', name] : null
 }
 

@@ -46,3 +46,14 @@ t.test('so is an ICMP type, and nothing else goes with a zone', (t) => {
   t.equal(reducePermanent(settings, { kind: 'object-remove', object: 'zone', name: 'work' }).effects.length, 1)
   t.end()
 })
+
+t.test('of a zone part of a range of ports can be taken, of a service only what was written', (t) => {
+  const ported = runtimeOf({ zones: { public: { ports: ['80-81/tcp'] } }, services: { web: { ports: ['80-81/tcp'] } } }).settings
+  const item = (kind: 'object-item-add' | 'object-item-remove', object: 'zone' | 'service', name: string, port: string): unknown =>
+    (reducePermanent(ported, { kind, object, name, field: 'ports', item: [port, 'tcp'] }).effects[0] as { readonly value: { readonly ports: unknown } }).value.ports
+  t.strictSame(item('object-item-remove', 'zone', 'public', '81'), [{ port: '80', protocol: 'tcp' }])
+  t.throws(() => item('object-item-remove', 'service', 'web', '81'), { code: 'NOT_ENABLED', detail: '81:tcp' })
+  t.strictSame(item('object-item-remove', 'service', 'web', '80-81'), [])
+  t.strictSame(item('object-item-add', 'service', 'web', '81'), [{ port: '80-81', protocol: 'tcp' }, { port: '81', protocol: 'tcp' }])
+  t.end()
+})

@@ -26,8 +26,9 @@ function listOf(field: AnyField): ListField<unknown> {
   return field
 }
 
-function isPorts(field: AnyField): boolean {
-  return field.shape === 'list' && (field.item as unknown) === portItem
+/** Zones and policies have ranges, of which a part can be taken and whose parts grow together. Of services and helpers each port stays as it was written, as in firewalld. */
+function isPorts(object: PermanentKind, field: AnyField): boolean {
+  return (object === 'zone' || object === 'policy') && field.shape === 'list' && (field.item as unknown) === portItem
 }
 
 /** Entries of a set with a timeout come and go in the kernel. */
@@ -46,7 +47,7 @@ export function addToList(row: AnyField, value: unknown, object: Value, change: 
     return [...list, checkNewEntry(type, options, list as readonly string[], change.item[0] ?? '', change.name)]
   }
   const item = field.item.parse(change.item)
-  if (isPorts(field)) {
+  if (isPorts(change.object, field)) {
     const { port, protocol } = item as PortSpec
     const range = parsePortRange(port)!
     if (coversPorts(list as readonly PortSpec[], protocol, range)) throw new DerpanetError('ALREADY_ENABLED', shown(change.item))
@@ -72,7 +73,7 @@ export function removeFromList(row: AnyField, value: unknown, object: Value, cha
     if (text === null || !list.includes(text)) throw missing()
     return list.filter((other) => other !== text)
   }
-  if (isPorts(field)) {
+  if (isPorts(change.object, field)) {
     const [port = '', protocol = ''] = change.item
     const range = parsePortRange(port)
     if (range === null || !coversPorts(list as readonly PortSpec[], protocol, range)) throw missing()
@@ -106,13 +107,13 @@ export function removeFromDict(row: AnyField, value: unknown, _object: Value, ch
   return rest
 }
 
-/** Ports that touch become ranges, and nothing is in a list twice. Entries of ip sets are judged as they are. */
+/** Ports of zones and policies that touch become ranges, and nothing is in a list twice. Entries of ip sets are judged as they are. */
 export function tidyLists(object: PermanentKind, kind: NamedKind<any>, value: Value): Value {
   const tidy: Record<string, unknown> = { ...value }
   for (const [key, field] of fieldRows(kind.fields) as readonly (readonly [string, AnyField])[]) {
     if (field.shape !== 'list' || (object === 'ipset' && key === 'entries')) continue
     const list = value[key] as readonly unknown[]
-    if (isPorts(field)) tidy[key] = tidyPorts(list as readonly PortSpec[])
+    if (isPorts(object, field)) tidy[key] = tidyPorts(list as readonly PortSpec[])
     else tidy[key] = list.filter((item, at) => list.findIndex((other) => field.item.toText(other) === field.item.toText(item)) === at)
   }
   return tidy
