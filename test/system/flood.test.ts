@@ -16,15 +16,13 @@ import { createPrivateHost, eventually, whyNoPrivateHost } from '../support/priv
 
 const isFull = process.env['DERPANET_TEST_FULL'] !== undefined
 const limits = { getterMs: 100, changeMs: 500, grownMb: 250, leftMb: 150 } as const
-/** Callers whom the bus's limit of unanswered calls does not bound. `bus` = the bus alone may take longer than the limits. */
+/** `bus` = callers whom the bus's limit of unanswered calls does not bound. */
 const kinds: Readonly<Record<string, 'daemon' | 'bus'>> = isFull
   ? { wait: 'daemon', pipe: 'daemon', change: 'daemon', look: 'daemon', big: 'daemon', mute: 'bus', deaf: 'bus', mix: 'bus' }
   : { mix: 'daemon' }
 const seconds = isFull ? 20 : 5
 /** Of root's callers and of the other user's each. */
 const sampleRate = 1500
-/** Beside a service that does nothing: it sends fewer bytes. */
-const timesTheBus = 2
 
 const p99 = (samples: readonly number[]): number => quantileMs(samples, 0.99)
 const shown = (what: string, { admin: { getter, change, getterCpu, changeCpu }, processors }: Flooded): string =>
@@ -67,10 +65,8 @@ t.test('an admin is answered while a hundred callers flood the daemon', { skip: 
       if (isFull) {
         const bus = whose === 'bus' ? await atNobody(kind, folder) : null
         if (bus !== null) t.comment(shown('a service that does nothing', bus))
-        const getterMs = Math.max(limits.getterMs, timesTheBus * p99(bus?.admin.getterCpu ?? [0]))
-        const changeMs = Math.max(limits.changeMs, timesTheBus * p99(bus?.admin.changeCpu ?? [0]))
-        t.ok(p99(admin.getterCpu) < getterMs, `a getter takes ${p99(admin.getterCpu).toFixed(0)} ms of work at p99, ${getterMs.toFixed(0)} may be`)
-        t.ok(p99(admin.changeCpu) < changeMs, `a port takes ${p99(admin.changeCpu).toFixed(0)} ms of work at p99, ${changeMs.toFixed(0)} may be`)
+        t.ok(admin.getter.length > 0 && p99(admin.getter) < limits.getterMs, `a getter takes ${p99(admin.getter).toFixed(0)} ms at p99`)
+        t.ok(admin.change.length > 0 && p99(admin.change) < limits.changeMs, `a port takes ${p99(admin.change).toFixed(0)} ms at p99`)
       }
       const peak = await statusMb(host, servicePid, 'VmHWM')
       t.ok(peak - before < limits.grownMb, `memory: ${before.toFixed(0)} MB before, ${peak.toFixed(0)} MB at most`)
