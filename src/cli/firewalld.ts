@@ -1,7 +1,7 @@
 // derpanetctl import and export: a whole configuration from firewalld's files to ours and back, offline. Nothing is written
 // unless everything can be said, everything fits together and nothing is overwritten; --force lifts the first and the last.
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
-import { join, resolve as absolute } from 'node:path'
+import { basename, dirname, join, relative, resolve as absolute } from 'node:path'
 import { isLoss, shippedDifferences } from '../config/firewalld/carried.ts'
 import { exportFirewalld, importFirewalld, type Conversion, type ConversionNote } from '../config/firewalld/convert.ts'
 import { combineZones, confFile, directFile, loadFirewalldTree, lockdownFile } from '../config/firewalld/tree.ts'
@@ -105,10 +105,11 @@ function nativeFolder(options: GlobalOptions): string {
   return absolute(options.configDir ?? `${options.root ?? ''}/etc/derpanet`)
 }
 
-/** Whether it is that folder or in it, whatever links lead there. */
+/** Whether it is that folder or in it, whatever links lead there; it need not be there yet. Both are absolute. */
 function isWithin(folder: string, outer: string): boolean {
-  const real = (path: string): string => (existsSync(path) ? realpathSync(path) : path)
-  return `${real(folder)}/`.startsWith(`${real(outer)}/`)
+  const real = (path: string): string => (existsSync(path) ? realpathSync(path) : join(real(dirname(path)), basename(path)))
+  const way = relative(real(outer), real(folder))
+  return way !== '..' && !way.startsWith('../')
 }
 
 const vendorFolder = (options: GlobalOptions): string => options.vendorDir ?? `${options.root ?? ''}/usr/lib/firewalld`

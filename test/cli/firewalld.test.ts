@@ -1,6 +1,6 @@
 // derpanetctl import and export: a host changes from firewalld to derpanet and back, by its own process.
 import { execFile } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { buildSync } from 'esbuild'
 import t, { type Test } from 'tap'
@@ -151,7 +151,8 @@ t.test('an export writes firewalld\'s files, says what they cannot say, and leav
   t.match(read(to, 'firewalld.conf'), /^DefaultZone=office$/m)
 
   const before = filesIn(etc)
-  for (const own of [etc, join(etc, 'zones'), dir]) t.match((await ctl(t, etc, 'export', 'firewalld', own, '--force')).stderr, /INVALID_DIRECTORY: .*: derpanet's own files are there/)
+  symlinkSync(etc, join(dir, 'link'))
+  for (const own of [etc, join(etc, 'zones'), join(dir, 'link/fresh'), dir]) t.match((await ctl(t, etc, 'export', 'firewalld', own, '--force')).stderr, /INVALID_DIRECTORY: .*: derpanet's own files are there/)
   t.strictSame(filesIn(etc), before)
 
   const fresh = join(dir, 'fresh')
