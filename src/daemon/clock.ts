@@ -9,6 +9,10 @@ export interface Clock {
   after(delayMs: number, run: () => void): () => void
 }
 
+export function pause(clock: Clock, delayMs: number): Promise<void> {
+  return new Promise((resolve) => void clock.after(delayMs, resolve))
+}
+
 /** setTimeout takes 31 bits; a timeout of a month is legal for clients. */
 const longestDelayMs = 2 ** 31 - 1
 

@@ -2,7 +2,7 @@
 // stopped takes nobody's way back with it. It knows nothing of firewalls: it watches a note and a lock.
 import type { Log } from '../log.ts'
 import type { PendingChange, WayBackFile } from '../state/way-back.ts'
-import type { Clock } from './clock.ts'
+import { pause, type Clock } from './clock.ts'
 
 export interface GuardEdges {
   readonly file: WayBackFile
@@ -48,7 +48,7 @@ async function insist(goBack: () => Promise<void>, clock: Clock, log: Log): Prom
       return await goBack()
     } catch (error) {
       log.error({ error }, 'the unconfirmed change cannot be taken back yet')
-      await new Promise<void>((resolve) => void clock.after(againMs, resolve))
+      await pause(clock, againMs)
     }
   }
 }
@@ -77,6 +77,6 @@ export async function watchOver({ file, clock, log, takeLock, kill, goBack }: Gu
       kill(pending)
       killed = true
     }
-    await new Promise<void>((resolve) => void clock.after(lookEveryMs, resolve))
+    await pause(clock, lookEveryMs)
   }
 }

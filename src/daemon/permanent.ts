@@ -12,7 +12,8 @@ import { directOf, lockdownOf } from '../model/query.ts'
 import type { Entry, Settings, ZoneSettings } from '../model/settings.ts'
 import type { RuntimeToPermanentOptions } from '../service.ts'
 import type { Face } from '../settings/dict.ts'
-import { kindOf, objectsOf } from '../settings/permanent.ts'
+import { objectsOf } from '../settings/kinds.ts'
+import { kindOf } from '../settings/permanent.ts'
 
 export interface Loaded {
   /** null when any diagnostic is an error. */

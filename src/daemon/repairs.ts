@@ -1,7 +1,7 @@
 // The kernel does not hold what it should, or not yet all of it: what single changes left to do, what failed and is tried
 // again, what others changed. All of it takes its turn in the writer's queue.
 import type { Log } from '../log.ts'
-import type { Clock } from './clock.ts'
+import { pause, type Clock } from './clock.ts'
 import type { Enforcer } from './enforcer.ts'
 import type { WriterQueue } from './queue.ts'
 
@@ -73,7 +73,7 @@ export class Repairs {
       return await enforcer.apply(plan)
     } catch {
       // Whoever was at work may not have been done: sets destroyed between our loading and using them.
-      await new Promise<void>((resolve) => void clock.after(againDelayMs, resolve))
+      await pause(clock, againDelayMs)
       return await enforcer.apply(plan)
     } finally {
       this.scheduleIfNeeded()

@@ -10,7 +10,7 @@ import { reduceDirect } from '../model/reduce/direct.ts'
 import { reduceWhitelist } from '../model/reduce/lockdown.ts'
 import type { Entry, Settings } from '../model/settings.ts'
 import { fieldRows, type AnyField } from './field.ts'
-import { kinds, type NamedKind } from './kinds.ts'
+import { kinds, objectsOf, type NamedKind } from './kinds.ts'
 import { requireName } from './names.ts'
 import { addToList, addToDict, removeFromDict, removeFromList, tidyLists } from './permanent/lists.ts'
 import { checkObject } from './permanent/references.ts'
@@ -30,10 +30,6 @@ const builtinCodes: Readonly<Record<PermanentKind, ErrorCode>> = {
 
 export function kindOf(object: PermanentKind): NamedKind<any> {
   return kinds[object] as unknown as NamedKind<any>
-}
-
-export function objectsOf(settings: Settings, object: PermanentKind): ReadonlyMap<string, Entry<any>> {
-  return settings[kindOf(object).folder]
 }
 
 /** Throws DerpanetError as firewalld 2.5 would answer; then nothing is to be done. */

@@ -9,7 +9,7 @@ import { benchChanges } from './changes.ts'
 import { benchGetters } from './getters.ts'
 import { benchPackets } from './packets.ts'
 import { benchUnderLoad } from './reload-under-load.ts'
-import { createPrivateHost, eventually, runCommand, whyNoPrivateHost, type PrivateHost, type Running } from '../support/private-host.ts'
+import { createPrivateHost, eventually, pidOf, runCommand, whyNoPrivateHost, type PrivateHost, type Running } from '../support/private-host.ts'
 
 const { values: options } = parseArgs({ options: { json: { type: 'boolean' }, runs: { type: 'string', default: '9' }, only: { type: 'string' }, quick: { type: 'boolean' } } })
 const runs = Number(options.runs)
@@ -93,10 +93,9 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - begun
 }
 
-async function anonymousMb(side: Side): Promise<number> {
-  const nsenter = side.running?.child.pid
-  const children = await readFile(`/proc/${nsenter}/task/${nsenter}/children`, 'utf8')
-  const rollup = await readFile(`/proc/${children.trim().split(' ')[0]}/smaps_rollup`, 'utf8')
+async function anonymousMb({ running }: Side): Promise<number> {
+  if (running === null) throw new Error('it does not run')
+  const rollup = await readFile(`/proc/${pidOf(running)}/smaps_rollup`, 'utf8')
   return Number(/^Anonymous:\s+(\d+) kB/m.exec(rollup)?.[1]) / 1024
 }
 

@@ -3,7 +3,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import dbus from 'dbus-next'
 import { daemonCommands, firewalldBus, installConfiguration, writeConfiguration, type DaemonKind } from '../support/daemon.ts'
-import { createPrivateHost, eventually, type PrivateHost, type Running } from '../support/private-host.ts'
+import { createPrivateHost, eventually, pidOf, processorTimesMs, type PrivateHost, type Running } from '../support/private-host.ts'
 
 /** One side of the comparison: a host, its bus, and the daemon in it. */
 export interface Side {
@@ -63,13 +63,9 @@ export async function startSide(side: Side, timeoutMs: number): Promise<void> {
 }
 
 /** Processor time of the daemon and of the programs it ran, in ms. */
-export async function cpuMs(side: Side): Promise<number> {
-  const nsenter = side.running?.child.pid
-  const children = await readFile(`/proc/${nsenter}/task/${nsenter}/children`, 'utf8')
-  const stat = await readFile(`/proc/${children.trim().split(' ')[0]}/stat`, 'utf8')
-  // behind the name, which may hold anything: utime stime cutime cstime, in hundredths of a second
-  const times = stat.slice(stat.lastIndexOf(')') + 2).split(' ').slice(11, 15)
-  return times.reduce((sum, time) => sum + Number(time), 0) * 10
+export async function cpuMs({ running }: Side): Promise<number> {
+  if (running === null) throw new Error('it does not run')
+  return processorTimesMs(await readFile(`/proc/${pidOf(running)}/stat`, 'utf8')).reduce((sum, time) => sum + time, 0)
 }
 
 export async function stopSide(side: Side): Promise<void> {

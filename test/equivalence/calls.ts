@@ -23,6 +23,11 @@ export interface Answered {
   readonly text: string
 }
 
+/** What an `ok` answered; `otherwise` for an error. */
+export function answerOf<T>({ result }: Answered, otherwise: T): T {
+  return result.startsWith('ok ') ? JSON.parse(result.slice('ok '.length)) as T : otherwise
+}
+
 const prefix = 'org.fedoraproject.FirewallD1'
 const path = '/org/fedoraproject/FirewallD1'
 const finders: Readonly<Record<string, string>> = {

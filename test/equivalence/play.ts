@@ -1,6 +1,6 @@
 // Plays one sequence on both sides and says where they differ. What the written list of deviations excuses is counted, not told.
 import { describePacket, type PacketCase } from '../support/random-packets.ts'
-import { formatCall, type Answered, type Call } from './calls.ts'
+import { answerOf, formatCall, type Answered, type Call } from './calls.ts'
 import { excuseForAnswer, excuseForLine, excuseForPacket, respelled, type Deviation } from './deviations.ts'
 import { isEachAMistake } from './mistakes.ts'
 import { sceneOf, type Scene } from './scene.ts'
@@ -89,7 +89,7 @@ export async function play(pair: Pair, sequence: Sequence, cases: readonly Packe
     const [theirs, ours] = await both(sides, call)
     results.push(theirs)
     if (/^(reload|completeReload)$/.test(call[0])) bereft.clear()
-    if (call[0] === 'zone.removeSource' && theirs.result.startsWith('ok ')) bereft.add(JSON.parse(theirs.result.slice('ok '.length)) as string)
+    if (call[0] === 'zone.removeSource' && theirs.result.startsWith('ok ')) bereft.add(answerOf(theirs, ''))
     if (theirs.result === ours.result) {
       if (call[0] === 'runtimeToPermanent') {
         const left = await leftBehind(pair, index, bereft)
@@ -149,18 +149,17 @@ async function both([firewalld, derpanetd]: readonly [Side, Side], call: Call): 
 /** What became permanent otherwise: afterwards everything that is asked about it differs. */
 async function leftBehind(pair: Pair, index: number, bereft: ReadonlySet<string>): Promise<readonly Difference[]> {
   const sides = [pair.firewalld, pair.derpanetd] as const
-  const scene = { ...await sceneOf(pair.backend, (call) => pair.derpanetd.call(call), bereft), isCopied: true }
-  const names = async (member: string): Promise<readonly string[]> => {
-    const { result } = await pair.derpanetd.call([member])
-    return result.startsWith('ok ') ? JSON.parse(result.slice('ok '.length)) as readonly string[] : []
-  }
+  const names = async (member: string): Promise<readonly string[]> => answerOf(await pair.derpanetd.call([member]), [])
   const questions: readonly Call[] = [
     ...(await names('zone.getZones')).map((zone): Call => ['permanent.zone.getSettings2', zone]),
     ...(await names('policy.getPolicies')).map((policy): Call => ['permanent.policy.getSettings', policy]),
   ]
   const answers = await Promise.all(questions.map(async (question) => [question, await both(sides, question)] as const))
-  return answers.flatMap(([question, [theirs, ours]]) => {
-    const excuse = theirs.result === ours.result || respelled(theirs.result, ours.result) !== null ? null : excuseForAnswer(question, theirs.result, ours.result, scene)
+  const differing = answers.filter(([, [theirs, ours]]) => theirs.result !== ours.result && respelled(theirs.result, ours.result) === null)
+  if (differing.length === 0) return []
+  const scene = { ...await sceneOf(pair.backend, (call) => pair.derpanetd.call(call), bereft), isCopied: true }
+  return differing.flatMap(([question, [theirs, ours]]) => {
+    const excuse = excuseForAnswer(question, theirs.result, ours.result, scene)
     // what nothing accounts for is asked again at the end, where it counts
     return excuse === null ? [] : [{ line: `runtimeToPermanent, then ${formatCall(question)}: firewalld ${told(theirs)}, derpanetd ${told(ours)}`, about: { kind: 'call', index }, excuse }]
   })

@@ -8,7 +8,7 @@ import { addrOf } from '../support/frame.ts'
 import { routeOf } from '../support/random-packets.ts'
 import { world } from '../support/random-settings.ts'
 import type { Packet } from '../../src/model/packet.ts'
-import type { Answered, Call } from './calls.ts'
+import { answerOf, type Answered, type Call } from './calls.ts'
 import type { Backend } from './sides.ts'
 
 export interface ScenePolicy {
@@ -142,10 +142,7 @@ type Dictionary = Readonly<Record<string, unknown>>
 
 /** Asks for it. What cannot be answered is absent. */
 export async function sceneOf(backend: Backend, ask: Ask, bereft: ReadonlySet<string> = new Set()): Promise<Scene> {
-  const value = async <T>(otherwise: T, ...call: Call): Promise<T> => {
-    const { result } = await ask(call)
-    return result.startsWith('ok ') ? JSON.parse(result.slice('ok '.length)) as T : otherwise
-  }
+  const value = async <T>(otherwise: T, ...call: Call): Promise<T> => answerOf(await ask(call), otherwise)
   const defaultZone = await value('', 'getDefaultZone')
   const active = await value<Record<string, { interfaces?: string[]; sources?: string[] }>>({}, 'zone.getActiveZones')
   const zones = [...new Set([...Object.keys(active), defaultZone])]

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { repository, type PrivateHost, type Running } from './private-host.ts'
+import { pidOf, processorTimesMs, repository, type PrivateHost, type Running } from './private-host.ts'
 
 /** Of a hundred callers, those of root and those of a user who may nothing: what `flood` takes as KIND:COUNT. */
 export interface Flood {
@@ -75,8 +75,7 @@ export async function pidsOf(host: PrivateHost, name: string): Promise<readonly 
 
 /** Pid inside the host of what was started there. */
 export async function innerPid(running: Running): Promise<number> {
-  const children = await readFile(`/proc/${running.child.pid}/task/${running.child.pid}/children`, 'utf8')
-  const status = await readFile(`/proc/${children.trim().split(' ')[0]}/status`, 'utf8')
+  const status = await readFile(`/proc/${pidOf(running)}/status`, 'utf8')
   return Number(/^NSpid:.*\s(\d+)$/m.exec(status)?.[1])
 }
 
@@ -84,9 +83,8 @@ export async function innerPid(running: Running): Promise<number> {
 async function processorMs(host: PrivateHost, pids: readonly number[]): Promise<number> {
   let sum = 0
   for (const pid of pids) {
-    const stat = await readFile(host.path(`/proc/${pid}/stat`), 'utf8')
-    // behind the name, which may hold anything: utime and stime, in hundredths of a second
-    for (const time of stat.slice(stat.lastIndexOf(')') + 2).split(' ').slice(11, 13)) sum += Number(time) * 10
+    const [user = 0, system = 0] = processorTimesMs(await readFile(host.path(`/proc/${pid}/stat`), 'utf8'))
+    sum += user + system
   }
   return sum
 }

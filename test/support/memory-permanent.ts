@@ -4,7 +4,8 @@ import type { PermanentFiles } from '../../src/daemon/permanent.ts'
 import type { PermanentEffect } from '../../src/model/permanent.ts'
 import type { Entry, Settings } from '../../src/model/settings.ts'
 import { confKey } from '../../src/settings/firewalld-conf.ts'
-import { kindOf, objectsOf } from '../../src/settings/permanent.ts'
+import { kindOf } from '../../src/settings/permanent.ts'
+import { objectsOf } from '../../src/settings/kinds.ts'
 
 export function applyInMemory(before: Settings, effect: PermanentEffect, shipped: Settings): Settings {
   switch (effect.kind) {

@@ -222,6 +222,17 @@ export function startCommand(argv: readonly string[], options: { readonly env?: 
   }
 }
 
+/** Pid, on this machine, of the program that was started in a host: nsenter's child. */
+export function pidOf(running: Running): number {
+  return Number(readOrEmpty(`/proc/${running.child.pid}/task/${running.child.pid}/children`).trim().split(' ')[0])
+}
+
+/** Milliseconds of processor time in the text of a /proc/PID/stat: user, system, and both of children that ended. */
+export function processorTimesMs(stat: string): readonly number[] {
+  // behind the name, which may hold anything; in hundredths of a second
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ').slice(11, 15).map((time) => Number(time) * 10)
+}
+
 /**
  * nsenter into a PID namespace forks, and does not hand signals on: the program itself is its child. Without a child
  * (no PID namespace) the pid is the program's.

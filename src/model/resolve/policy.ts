@@ -15,7 +15,7 @@ export interface ResolvedPolicy extends Findings {
 }
 
 /** The same object again while the entry and everything it names stay the same. */
-export const resolvePolicy = rememberEntries((name: string, entry: Entry<PolicySettings>, lookup: Lookup): ResolvedPolicy => resolve(name, entry, lookup))
+export const resolvePolicy = rememberEntries(resolve)
 
 /** In force: not disabled, and packets can come from and go to what it names. */
 export function isActive(policy: PolicySettings, activeZones: ReadonlySet<string>): boolean {
