@@ -4,8 +4,13 @@
 import { parseAddr4, parseAddr6 } from '../../src/model/addr.ts'
 import type { Packet } from '../../src/model/packet.ts'
 
-/** The DSCP of everything built here: tells our packets from the kernel's own answers. */
+/** The DSCP of everything built here. A kernel's errors have another one, its echo replies and resets take over the question's. */
 export const probeDscp = 42
+
+/** Neighbour discovery is only valid with a hop limit that no router has lowered; what a kernel sends on its own begins with 64. */
+const hopLimit = 255
+/** A packet with {@link probeDscp} and more hops left than this was built here. */
+export const leastHops = 128
 
 export const tcpFlags = { fin: 1, syn: 2, rst: 4, psh: 8, ack: 16 } as const
 
@@ -32,7 +37,7 @@ export function buildPacket(packet: Packet, options: FrameOptions): Buffer {
     header[1] = probeDscp << 2
     header.writeUInt16BE(20 + body.length, 2)
     header.writeUInt16BE(options.marker, 4)
-    header[8] = 64
+    header[8] = hopLimit
     header[9] = packet.protocol
     header.writeUInt32BE(Number(packet.source), 12)
     header.writeUInt32BE(Number(packet.destination), 16)
@@ -43,7 +48,7 @@ export function buildPacket(packet: Packet, options: FrameOptions): Buffer {
   header.writeUInt32BE(((6 << 28) | (probeDscp << 22) | options.marker) >>> 0, 0)
   header.writeUInt16BE(body.length, 4)
   header[6] = packet.protocol
-  header[7] = 255 // neighbour discovery is only valid with a hop limit that no router has lowered
+  header[7] = hopLimit
   addrBytes(packet.source).copy(header, 8)
   addrBytes(packet.destination).copy(header, 24)
   return Buffer.concat([header, body])

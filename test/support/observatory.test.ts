@@ -30,6 +30,13 @@ t.test('the observatory sees what plain iptables rules do to random packets', { 
     cases.filter((one) => fateOf(observed, one.marker) !== want(one)).map((one) => `${describePacket(one)}: ${observed.get(one.marker)} instead of ${want(one)}`)
 
   t.strictSame(wrong(await observatory.observe(cases, 50), () => 'accept'), [], 'without rules everything passes')
+  // the kernel's echo replies and resets bear the question's DSCP and any identification, which may be another packet's marker
+  t.ok(cases.some(({ packet }) => packet.direction === 'in' && [8, 128].includes(packet.icmpType ?? -1)), 'the host is asked for echo replies')
+  for (const set of ['seen4', 'seen6']) {
+    const { nftables } = JSON.parse(await host.firewall.ok(['nft', '-j', 'list', 'set', 'inet', 'probe', set])) as { nftables: { set?: { elem: { concat: [number] }[] } }[] }
+    const strangers = nftables.flatMap(({ set }) => set?.elem ?? []).filter(({ concat: [marker] }) => !cases.some((one) => one.marker === marker))
+    t.strictSame(strangers, [], `and of what the kernel answers by itself nothing is taken for ours: ${set}`)
+  }
 
   const stateOf = (one: (typeof cases)[number]): ConnectionState => connectionState(one, true)
   for (const state of ['new', 'established', 'related', 'invalid', 'untracked'] as const) {

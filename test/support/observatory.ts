@@ -3,7 +3,7 @@
 // It looks with nftables chains behind every table of iptables, so it sees the same with either iptables variant.
 import { families, formatAddr } from '../../src/model/addr.ts'
 import { addresses, type PrivateHost } from './private-host.ts'
-import { addrOf, buildFrame, buildPacket, probeDscp, readFrame, tcpFlags } from './frame.ts'
+import { addrOf, buildFrame, buildPacket, leastHops, probeDscp, readFrame, tcpFlags } from './frame.ts'
 import { foreignNat } from './private-route.ts'
 import { frameOptions, routeOf, type PacketCase } from './random-packets.ts'
 import { world } from './random-settings.ts'
@@ -42,8 +42,8 @@ table inet probe {
   set ports4 { typeof ip id . tcp dport; flags dynamic; size 65535; }
   set ports6 { typeof ip6 flowlabel . tcp dport; flags dynamic; size 65535; }
   chain remember {
-    ip dscp ${probeDscp} add @seen4 { ip id . meta mark . ip saddr . ip daddr } add @ports4 { ip id . th dport }
-    ip6 dscp ${probeDscp} add @seen6 { ip6 flowlabel . meta mark . ip6 saddr . ip6 daddr } add @ports6 { ip6 flowlabel . th dport }
+    ip dscp ${probeDscp} ip ttl > ${leastHops} add @seen4 { ip id . meta mark . ip saddr . ip daddr } add @ports4 { ip id . th dport }
+    ip6 dscp ${probeDscp} ip6 hoplimit > ${leastHops} add @seen6 { ip6 flowlabel . meta mark . ip6 saddr . ip6 daddr } add @ports6 { ip6 flowlabel . th dport }
   }
   chain input { type filter hook input priority 1000; jump remember; }
   chain postrouting { type filter hook postrouting priority 1000; jump remember; }
