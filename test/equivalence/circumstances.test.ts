@@ -3,7 +3,7 @@ import t from 'tap'
 import type { Packet } from '../../src/model/packet.ts'
 import { parseRichRule } from '../../src/model/rich/index.ts'
 import { addrOf } from '../support/frame.ts'
-import { excuseForAnswer, excuseForPacket } from './deviations.ts'
+import { excuseForAnswer, excuseForPacket, respelled } from './deviations.ts'
 import { concerns, fitting, waysOf, zoneOf, type Scene, type ScenePolicy } from './scene.ts'
 
 const nowhere: Scene = { backend: 'nftables', defaultZone: 'public', bindings: [], forwards: new Set(), policies: [], bereft: new Set(), isCopied: false, ipsets: new Map(), panic: false, denials: [], rejecters: [], forwardPorts: [] }
@@ -132,5 +132,21 @@ t.test('entries of a set may name a prefix by another address in it, and lists m
   t.equal(say('permanent.zone.getSettings2', { target: 'default' }, { target: 'default', protocols: ['6'] }), null)
   t.equal(say('permanent.zone.getSettings2', { target: 'DROP', protocols: ['6'] }, { target: 'default' }), null)
   t.equal(say('permanent.zone.getSettings2', { target: 'default', masquerade: true }, { target: 'default' }), null)
+  t.end()
+})
+
+t.test('ports may be named one by one that are one range, and rules twice that are spelt twice; no port and no rule more', (t) => {
+  const say = (theirs: object, ours: object): string | null =>
+    excuseForAnswer(['permanent.zone.getSettings2'], `ok ${JSON.stringify(theirs)}`, `ok ${JSON.stringify(ours)}`, nowhere)?.name ?? null
+  t.equal(say({ ports: [['1001', 'udp'], ['546-65535', 'udp'], ['80', 'tcp']] }, { ports: [['546-65535', 'udp'], ['80', 'tcp']] }), 'ports before a reload')
+  t.equal(say({ ports: [['80', 'tcp'], ['81', 'tcp']] }, { ports: [['80-81', 'tcp']] }), 'ports before a reload')
+  t.equal(say({ ports: [['80', 'tcp'], ['80', 'udp']] }, { ports: [['80', 'tcp']] }), null)
+  t.equal(say({ ports: [['80', 'tcp']] }, { ports: [['80-81', 'tcp']] }), null)
+  t.equal(say({ ports: [['80', 'tcp'], ['80', 'tcp']] , target: 'DROP' }, { ports: [['80', 'tcp']], target: 'ACCEPT' }), null)
+  const clamps = ['rule tcp-mss-clamp value="pmtu"', 'rule tcp-mss-clamp', 'rule tcp-mss-clamp value="1000"']
+  const spelt = (theirs: readonly string[], ours: readonly string[]): string | null => respelled(`ok ${JSON.stringify({ rich_rules: theirs })}`, `ok ${JSON.stringify({ rich_rules: ours })}`)?.name ?? null
+  t.equal(spelt(clamps.slice(0, 1), clamps.slice(0, 2)), 'spelling of tcp-mss-clamp')
+  t.equal(spelt(clamps.slice(0, 1), clamps), null)
+  t.equal(spelt([], clamps.slice(0, 1)), null)
   t.end()
 })

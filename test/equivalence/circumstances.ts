@@ -1,7 +1,7 @@
 // The circumstances under which a written deviation lets a packet's fate differ: one question each, about the packet, what became of
 // it on either side, and what is in force. A deviation names one; what it says there must hold, or the difference is a real one.
 import { formatPrefix, isMac, parsePrefix } from '../../src/model/addr.ts'
-import { protocolNumbers } from '../../src/model/port.ts'
+import { parsePortRange, protocolNumbers } from '../../src/model/port.ts'
 import type { Packet } from '../../src/model/packet.ts'
 import { rejectWords } from '../../src/model/rich/index.ts'
 import { rejectAnswers } from '../support/random-packets.ts'
@@ -39,6 +39,21 @@ function explains(scene: Scene, packet: Packet, fates: Fates, theirs: Concerns, 
   }
   if (accepts(fates.firewalld)) return translates || [more, fewer].some((deeds) => deeds.has('masquerade') || deeds.has('mark'))
   return translates || [more, fewer].some((deeds) => deeds.has('refuse') || deeds.has('accept'))
+}
+
+/** Ranges by protocol, none touching another, in their order. */
+function grownTogether(ports: readonly (readonly [port: string, protocol: string])[]): readonly (readonly [protocol: string, first: number, last: number])[] {
+  const ranges = ports.flatMap(([port, protocol]) => {
+    const range = parsePortRange(port)
+    return range === null ? [] : [{ protocol, ...range }]
+  }).sort((one, other) => (one.protocol === other.protocol ? one.first - other.first : one.protocol < other.protocol ? -1 : 1))
+  const grown: [string, number, number][] = []
+  for (const { protocol, first, last } of ranges) {
+    const before = grown.at(-1)
+    if (before !== undefined && before[0] === protocol && first <= before[2] + 1) before[2] = Math.max(before[2], last)
+    else grown.push([protocol, first, last])
+  }
+  return grown
 }
 
 export const circumstances = {
@@ -131,6 +146,11 @@ export const answerCircumstances = {
     if (more === undefined || fewer === undefined || more.length <= fewer.length) return false
     const said = new Map(fewer.map(([key, value]) => [key, JSON.stringify(value)]))
     return more.every(([key, value]) => (said.has(key) ? said.get(key) === JSON.stringify(value) : Array.isArray(value))) && fewer.every(([key]) => more.some(([other]) => other === key))
+  },
+  /** The same ports, of which some are named twice or one beside the other. */
+  'ports apart': (_scene, theirs, ours) => {
+    const covered = (answer: unknown): string => JSON.stringify(answer, (key, value: unknown) => (key === 'ports' || key === 'source_ports' ? grownTogether(value as readonly (readonly [string, string])[]) : value))
+    return covered(theirs) === covered(ours)
   },
   'another order': (_scene, theirs, ours) => [theirs, ours].every(Array.isArray) && JSON.stringify([...theirs as unknown[]].sort()) === JSON.stringify([...ours as unknown[]].sort()),
   /** Every name of firewalld's is among ours. */

@@ -72,17 +72,20 @@ function respelling(text: string, [pattern, by]: readonly [string, string | null
   return text.replace(new RegExp(pattern, 'g'), (match) => by ?? match.toUpperCase())
 }
 
-/** The deviation that makes both the same text; null = none does. */
+/** The last of the deviations that make both the same text; null = none does. */
 export function respelled(theirs: string, ours: string): Deviation | null {
-  let last: Deviation | null = null
-  let [one, other] = [theirs, ours]
-  for (const deviation of deviations) {
-    if (deviation.respell === undefined) continue
-    const { respell } = deviation
-    const next = [one, other].map((text) => respelling(text, respell)) as [string, string]
-    if (next[0] !== one || next[1] !== other) last = deviation
-    ;[one, other] = next
-    if (one === other) return last
-  }
-  return null
+  const respells = deviations.filter(({ respell }) => respell !== undefined)
+  const isSameBy = (count: number): boolean => speltBy(respells.slice(0, count), theirs) === speltBy(respells.slice(0, count), ours)
+  // what is the same without them is no matter of spelling
+  return isSameBy(0) ? null : respells.find((_, index) => isSameBy(index + 1)) ?? null
+}
+
+/** Items of lists as all these spell them, and once what is one thing then. In settings lists have no order. */
+function speltBy(respells: readonly Deviation[], text: string): string {
+  if (!text.startsWith('ok ')) return text
+  return JSON.stringify(JSON.parse(text.slice('ok '.length)), (key, value: unknown) => {
+    if (!Array.isArray(value)) return value
+    const items = [...new Set(value.map((item) => respells.reduce((said, { respell }) => (respell === undefined ? said : respelling(said, respell)), JSON.stringify(item))))].filter((item) => item !== '')
+    return key === '' ? items : items.sort()
+  })
 }

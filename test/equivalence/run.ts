@@ -175,7 +175,8 @@ async function shrink(pair: Pair, sequence: Sequence, cases: readonly PacketCase
 async function stillDiffers(pair: Pair, name: string, example: readonly Call[]): Promise<boolean> {
   const { cases } = makeCase(1, 1, 400, false)
   const sets = [...new Set(example.filter(([member]) => member.startsWith('ipset.')).map(([, name]) => String(name)))]
-  const sequence: Sequence = { calls: example, questions: [...sets.map((name): Call => ['ipset.getEntries', name]), ['zone.getActiveZones'], ['zone.getZoneSettings2', 'public'], ['zone.getIcmpBlocks', 'public'], ['policy.getPolicies']], reset: resetOf(example) }
+  const policies = example.flatMap(([member, name]) => (member === 'config.addPolicy' ? [String(name)] : []))
+  const sequence: Sequence = { calls: example, questions: [...sets.map((name): Call => ['ipset.getEntries', name]), ...policies.map((name): Call => ['permanent.policy.getSettings', name]), ['zone.getActiveZones'], ['zone.getZoneSettings2', 'public'], ['zone.getIcmpBlocks', 'public'], ['policy.getPolicies']], reset: resetOf(example) }
   const { differences } = await play(pair, sequence, cases)
   await reset(pair, sequence.reset)
   return differences.some(({ excuse }) => excuse?.name === name)
