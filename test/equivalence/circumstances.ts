@@ -111,6 +111,10 @@ export const circumstances = {
     return packet.direction === 'forward' && zoneOf({ ...scene, bindings }, 'ingress', packet) !== zoneOf(scene, 'ingress', packet)
   },
 
+  /** Some zone has a MAC address, and the packet is in another zone than the default one. */
+  'in a zone while a MAC address is in one': (scene, packet) => packet.direction === 'forward' && zoneOf(scene, 'ingress', packet) !== scene.defaultZone
+    && scene.bindings.some(({ sources }) => sources.some((text) => isMac(text) || isMacSet(scene, text))),
+
   /** A policy is about what the host sends, and an answer to what connection tracking does not know is such a thing. */
   'answers under a policy from HOST': (scene) => scene.policies.some(({ ingress }) => ingress.includes('HOST')),
 

@@ -1,23 +1,23 @@
 // Settings with several mistakes are refused with one of them as the reason. Which one is nobody's promise; that each is a mistake of
 // its own, which both sides refuse for the same reason, is shown by playing parts of the settings.
-import type { Answered, Call } from './calls.ts'
+import type { Call, Result } from './calls.ts'
 
-/** Both sides' results of a call. */
-export type Both = (call: Call) => Promise<readonly [Answered, Answered]>
+/** The results of a call that stand: that of both, or each side's where a written deviation says why they differ. None else. */
+export type Standing = (call: Call) => Promise<readonly Result[]>
 
 type Dictionary = Readonly<Record<string, unknown>>
 
 /**
- * True when some part of the call's settings is refused by both with firewalld's reason, and some part by both with ours. Changes
- * what it plays on: parts without a mistake are taken.
+ * True when some part of the call's settings is refused with firewalld's reason, and some part with ours. Changes what it plays
+ * on: parts without a mistake are taken.
  */
-export async function isEachAMistake(both: Both, call: Call, codes: readonly [string, string]): Promise<boolean> {
+export async function isEachAMistake(standing: Standing, call: Call, codes: readonly [string, string]): Promise<boolean> {
   const missing = new Set(codes)
   let number = 0
   for (const part of partsOf(call.at(-1) as Dictionary)) {
     const [member, name, ...rest] = call
-    const [theirs, ours] = await both([member, member.startsWith('config.add') ? `probe${number++}` : name, ...rest.slice(0, -1), part])
-    if (theirs.result === ours.result) missing.delete(theirs.result)
+    const results = await standing([member, member.startsWith('config.add') ? `probe${number++}` : name, ...rest.slice(0, -1), part])
+    for (const result of results) missing.delete(result)
     if (missing.size === 0) return true
   }
   return false

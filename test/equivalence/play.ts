@@ -1,6 +1,6 @@
 // Plays one sequence on both sides and says where they differ. What the written list of deviations excuses is counted, not told.
 import { describePacket, type PacketCase } from '../support/random-packets.ts'
-import { answerOf, formatCall, type Answered, type Call } from './calls.ts'
+import { answerOf, formatCall, type Answered, type Call, type Result } from './calls.ts'
 import { excuseForAnswer, excuseForLine, excuseForPacket, respelled, type Deviation } from './deviations.ts'
 import { isEachAMistake } from './mistakes.ts'
 import { sceneOf, type Scene } from './scene.ts'
@@ -109,7 +109,7 @@ export async function play(pair: Pair, sequence: Sequence, cases: readonly Packe
     const line = lineOf(call, theirs, ours)
     const spelling = respelled(theirs.result, ours.result)
     let excuse = spelling ?? excuseForLine(pair.backend, line)
-    if (excuse?.mistakes === true && !(await isEachAMistake((part) => bothOfPart(pair, part), call, [theirs.result, ours.result]))) excuse = null
+    if (excuse?.mistakes === true && !(await isEachAMistake((part) => standing(pair, part), call, [theirs.result, ours.result]))) excuse = null
     differences.push({ line, about: spelling === null ? { kind: 'call', index } : { kind: 'state' }, excuse })
     if (excuse !== null && spelling === null && endsAtExcused) return { differences, results, verdicts: new Map() }
   }
@@ -171,11 +171,12 @@ function settingsOf([member, name]: Call): Call | null {
   return member === 'zone.setZoneSettings2' ? ['zone.getZoneSettings2', name] : member === 'policy.setPolicySettings' ? ['policy.getPolicySettings', name] : null
 }
 
-/** The same; what is a mistake here, and a deviation of its own there, is the mistake that it is here. */
-async function bothOfPart(pair: Pair, call: Call): Promise<readonly [Answered, Answered]> {
+/** What is a mistake on one side alone, by a deviation of its own, is the mistake that it is there. */
+async function standing(pair: Pair, call: Call): Promise<readonly Result[]> {
   const [theirs, ours] = await both([pair.firewalld, pair.derpanetd], call)
-  const excuse = theirs.result === ours.result ? null : excuseForLine(pair.backend, lineOf(call, theirs, ours))
-  return excuse !== null && excuse.mistakes !== true ? [ours, ours] : [theirs, ours]
+  if (theirs.result === ours.result) return [theirs.result]
+  const excuse = excuseForLine(pair.backend, lineOf(call, theirs, ours))
+  return excuse !== null && excuse.mistakes !== true ? [theirs.result, ours.result] : []
 }
 
 function lineOf(call: Call, theirs: Answered, ours: Answered): string {

@@ -74,15 +74,15 @@ export async function runEquivalence(options: RunOptions): Promise<Report> {
         say(`definitions: ${questions} questions, ${real.length} differences`)
         for (const { line } of real) say(`  DIFFERENT: ${line.slice(0, 400)}`)
       }
-      if (options.examples && isFirst) {
-        // of the other backend alone: played when its turn comes, like any other
-        for (const deviation of deviations.filter((one) => (one.backend ?? backend) === backend)) {
+      if (options.examples && (isFirst || backend !== first)) {
+        const own = deviations.filter((one) => (isFirst ? one.backend ?? backend : one.backend) === backend)
+        for (const deviation of own) {
           if (!(await stillDiffers(pair, deviation.name, deviation.example))) {
             stale.push(deviation.name)
             say(`STALE: the example of "${deviation.name}" shows no such difference any more`)
           }
         }
-        say(`${deviations.length} written deviations, ${stale.length} of them stale`)
+        say(`${own.length} of ${deviations.length} written deviations played, ${stale.length} of them stale`)
       }
       for (let number = numbers.shift(); number !== undefined && !isOver; number = numbers.shift()) {
         const { sequence, cases } = makeCase(seed, number, options.packetsEach, macSets)
