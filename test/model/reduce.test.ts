@@ -5,7 +5,7 @@ import type { Change, Reduced, ZoneItemField } from '../../src/model/change.ts'
 import { reduceRuntime } from '../../src/model/reduce.ts'
 import { addPorts, coversPorts, removePorts } from '../../src/model/reduce/ports.ts'
 import { parsePortRange } from '../../src/model/port.ts'
-import { emptyPolicy, type PolicySettings, type PortSpec, type Runtime } from '../../src/model/settings.ts'
+import { emptyPolicy, type PolicySettings, type PortSpec, type Runtime, type ZoneSettings } from '../../src/model/settings.ts'
 import { int, random, seed } from './random.ts'
 import { entryOf, running, shippedSettings, withIpSets, withZones } from './shipped.ts'
 
@@ -146,6 +146,24 @@ t.test('a negative time is refused after the zone and before panic', (t) => {
   t.equal(answer(panic, { kind: 'default-zone-set', zone: 'home' }), 'PANIC_MODE')
   t.equal(answer(panic, { kind: 'default-zone-set', zone: 'public' }), 'ZONE_ALREADY_SET: public')
   t.equal(answer(panic, { kind: 'panic-set', on: true }), 'ALREADY_ENABLED: panic mode already enabled')
+  t.end()
+})
+
+t.test('settings of a zone or policy are refused for a mistake of theirs before panic', (t) => {
+  const mine: PolicySettings = { ...emptyPolicy, ingressZones: ['home'], egressZones: ['HOST'] }
+  const panic = all(running({ ...shipped, policies: new Map([['mine', entryOf(mine)]]) }), { kind: 'panic-set', on: true })
+  const policy = (settings: Partial<PolicySettings>): string => answer(panic, { kind: 'policy-settings', policy: 'mine', settings, timeoutSec: 0 })
+  const zone = (settings: Partial<ZoneSettings>): string => answer(panic, { kind: 'zone-settings', zone: 'public', settings, timeoutSec: 0 })
+  t.match(policy({ masquerade: true }), /^INVALID_ZONE/)
+  t.match(policy({ services: ['nosuch'] }), /^INVALID_SERVICE/)
+  t.match(policy({ ingressZones: ['nozone'] }), /^INVALID_ZONE/)
+  t.match(policy({ target: 'DROP' }), /^INVALID_SETTING/)
+  t.equal(policy({ protocols: ['tcp'] }), 'PANIC_MODE')
+  t.match(zone({ services: ['nosuch'] }), /^INVALID_SERVICE/)
+  t.match(zone({ icmpBlocks: ['nosuch'] }), /^INVALID_ICMPTYPE/)
+  t.match(zone({ sources: ['nowhere'] }), /^INVALID_ADDR/)
+  t.match(zone({ target: 'DROP' }), /^INVALID_SETTING/)
+  t.equal(zone({ services: ['ssh', 'http'] }), 'PANIC_MODE')
   t.end()
 })
 

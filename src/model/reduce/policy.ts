@@ -8,7 +8,7 @@ import { Lookup } from '../resolve/lookup.ts'
 import type { PolicySettings, Runtime } from '../settings.ts'
 import { itemRule } from './items.ts'
 import { replaceLists } from './many.ts'
-import { reduced, refuseInPanic, withSettings } from './world.ts'
+import { checkTimeout, reduced, refuseInPanic, withSettings } from './world.ts'
 
 type Of<Kind extends Change['kind']> = Extract<Change, { kind: Kind }>
 
@@ -30,15 +30,14 @@ function withPolicy(runtime: Runtime, { name, entry }: NamedPolicy, change: Part
 }
 
 /**
- * Keys that are absent stay. Throws INVALID_POLICY, INVALID_VALUE, PANIC_MODE, INVALID_SETTING for what the runtime cannot
- * change, INVALID_ZONE, INVALID_FORWARD, and what the items throw.
+ * Keys that are absent stay. Throws INVALID_POLICY, INVALID_VALUE, INVALID_SETTING for what the runtime cannot change,
+ * INVALID_ZONE, INVALID_FORWARD, what the items throw, and last PANIC_MODE.
  */
 export function setPolicy(runtime: Runtime, change: Of<'policy-settings'>): Reduced<Runtime> {
   const { settings, timeoutSec, asWritten } = change
   const policy = policyNamed(runtime.settings, change.policy)
   const { name, entry } = policy
-  if (!Number.isInteger(timeoutSec) || timeoutSec < 0) throw new DerpanetError('INVALID_VALUE', `timeout '${timeoutSec}' is not positive number`)
-  refuseInPanic(runtime)
+  checkTimeout(timeoutSec)
   const before = entry.value
   for (const key of fixed) {
     if (settings[key] !== undefined && settings[key] !== before[key]) throw new DerpanetError('INVALID_SETTING', `${key} cannot be changed at runtime`)
@@ -66,6 +65,7 @@ export function setPolicy(runtime: Runtime, change: Of<'policy-settings'>): Redu
   const [mistake] = policyMistakes(next)
   if (mistake !== undefined) throw mistake.error
   checkEgress(name, next, runtime.settings.zones)
+  refuseInPanic(runtime)
   return reduced(
     withPolicy(runtime, policy, next), name,
     [{ kind: 'policy-updated', policy: name, settings, ...(asWritten === undefined ? {} : { asWritten }) }], timers,

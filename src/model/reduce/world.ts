@@ -22,9 +22,14 @@ export function refuseInPanic(runtime: Runtime): void {
 /** Zone, timeout and panic, in firewalld's order. Throws INVALID_ZONE, INVALID_VALUE, PANIC_MODE. */
 export function openZone(runtime: Runtime, zone: string, timeoutSec = 0): NamedZone {
   const named = zoneNamed(runtime.settings, zone)
-  if (!Number.isInteger(timeoutSec) || timeoutSec < 0) throw new DerpanetError('INVALID_VALUE', `timeout '${timeoutSec}' is not positive number`)
+  checkTimeout(timeoutSec)
   refuseInPanic(runtime)
   return named
+}
+
+/** Throws INVALID_VALUE. */
+export function checkTimeout(timeoutSec: number): void {
+  if (!Number.isInteger(timeoutSec) || timeoutSec < 0) throw new DerpanetError('INVALID_VALUE', `timeout '${timeoutSec}' is not positive number`)
 }
 
 export function withSettings(runtime: Runtime, change: Partial<Settings>): Runtime {

@@ -10,7 +10,7 @@ import type { Runtime, ZoneSettings } from '../settings.ts'
 import { otherOwner, parseSource } from './binding.ts'
 import { itemRule } from './items.ts'
 import { replaceLists } from './many.ts'
-import { openZone, reduced, withZone } from './world.ts'
+import { checkTimeout, openZone, reduced, refuseInPanic, withZone } from './world.ts'
 
 type Of<Kind extends Change['kind']> = Extract<Change, { kind: Kind }>
 
@@ -126,11 +126,13 @@ const fixed: readonly (keyof ZoneSettings)[] = ['version', 'short', 'description
 /**
  * Many settings of a zone at once; keys that are absent stay. With a time, what the call added goes when it is over (what it
  * took away does not come back, as in firewalld 2.5).
- * Throws INVALID_SETTING for what the runtime cannot change, INVALID_SERVICE, INVALID_ICMPTYPE, INVALID_INTERFACE, INVALID_ADDR.
+ * Throws INVALID_SETTING for what the runtime cannot change, INVALID_SERVICE, INVALID_ICMPTYPE, INVALID_INTERFACE,
+ * INVALID_ADDR, and last PANIC_MODE.
  */
 export function setZone(runtime: Runtime, change: Of<'zone-settings'>): Reduced<Runtime> {
   const { settings, timeoutSec, asWritten } = change
-  const zone = openZone(runtime, change.zone, timeoutSec)
+  const zone = zoneNamed(runtime.settings, change.zone)
+  checkTimeout(timeoutSec)
   const before = zone.entry.value
   for (const key of fixed) {
     if (settings[key] !== undefined && settings[key] !== before[key]) {
@@ -163,6 +165,7 @@ export function setZone(runtime: Runtime, change: Of<'zone-settings'>): Reduced<
     next['sources'] = [...new Set(sources)]
     keys['sources'] = new Set(sources)
   }
+  refuseInPanic(runtime)
   return reduced(
     withZone(runtime, zone, next as Partial<ZoneSettings>, keys), zone.name,
     [{ kind: 'zone-updated', zone: zone.name, settings, ...(asWritten === undefined ? {} : { asWritten }) }], { expiries, cancelled },
