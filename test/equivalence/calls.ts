@@ -10,7 +10,8 @@ import { kinds } from '../../src/settings/kinds.ts'
 
 /**
  * `reload`, `zone.addPort`, `config.addZone2`: members below org.fedoraproject.FirewallD1. `permanent.zone.addPort` is the member
- * of a permanent object, whose name is the first argument. `wait` sleeps as many milliseconds.
+ * of a permanent object, whose name is the first argument. `config.get` and `config.set` are about properties of the permanent
+ * configuration. `wait` sleeps as many milliseconds.
  */
 export type Call = readonly [member: string, ...args: unknown[]]
 
@@ -32,6 +33,10 @@ const prefix = 'org.fedoraproject.FirewallD1'
 const path = '/org/fedoraproject/FirewallD1'
 const finders: Readonly<Record<string, string>> = {
   zone: 'getZoneByName', policy: 'getPolicyByName', service: 'getServiceByName', ipset: 'getIPSetByName', icmptype: 'getIcmpTypeByName', helper: 'getHelperByName',
+}
+
+const properties: Readonly<Record<string, { readonly name: string; readonly signature: string }>> = {
+  'config.get': { name: 'Get', signature: 'ss' }, 'config.set': { name: 'Set', signature: 'ssv' },
 }
 
 const signatures = new Map<string, string>()
@@ -74,14 +79,22 @@ export async function send(bus: Transport, [member, ...args]: Call): Promise<Ans
   }
 }
 
+const timeoutMs = 240_000
+
 async function request(bus: Transport, at: string, member: string, args: readonly unknown[]): Promise<readonly unknown[]> {
+  const property = properties[member]
+  if (property !== undefined) {
+    const [name, ...value] = args
+    const body = [`${prefix}.config`, name, ...value.map((one) => new Variant('s', one))]
+    return await bus.call({ destination: prefix, path: at, interface: 'org.freedesktop.DBus.Properties', member: property.name, signature: property.signature, body, timeoutMs, noAutoStart: true })
+  }
   const dot = member.lastIndexOf('.')
   const iface = dot < 0 ? prefix : `${prefix}.${member.slice(0, dot)}`
   const name = member.slice(dot + 1)
   const signature = signatures.get(`${iface}.${name}`)
   if (signature === undefined) throw new Error(`no such member: ${iface}.${name}`)
   return await bus.call({
-    destination: prefix, path: at, interface: iface, member: name, signature, body: bodyOf(signature, args), timeoutMs: 240_000, noAutoStart: true,
+    destination: prefix, path: at, interface: iface, member: name, signature, body: bodyOf(signature, args), timeoutMs, noAutoStart: true,
   })
 }
 

@@ -96,6 +96,28 @@ t.test('what one backend of firewalld does is excused with that backend alone', 
   t.end()
 })
 
+t.test('the iptables backend may leave the address alone where a forward-port redirects, if it is not the interface\'s own', (t) => {
+  const scene = { backend: 'iptables' as const, forwardPorts: [{ port: '80', protocol: 'tcp', toPort: '22', toAddr: '' }] }
+  const [theirs, ours] = ['accept 203.0.113.5>198.51.100.1:22', 'accept 203.0.113.5>192.0.2.1:22']
+  const local = { direction: 'in', destination: addrOf('198.51.100.1'), outInterface: undefined } as unknown as Partial<Packet>
+  t.equal(excuse(scene, theirs, ours, local), 'redirects of the iptables backend')
+  t.equal(excuse(scene, theirs, ours, { ...local, destination: addrOf('192.0.2.1') }), null)
+  t.equal(excuse(scene, theirs, ours, { ...local, destinationPort: 81 }), null)
+  t.equal(excuse({ ...scene, backend: 'nftables' }, theirs, ours, local), null)
+  t.end()
+})
+
+t.test('while a MAC address is in a zone the iptables backend may have what is forwarded in the default zone, and nothing else', (t) => {
+  const bindings = [bound('home', [], ['02:00:5E:00:AA:02']), bound('trusted', ['ext0'])]
+  const scene = { backend: 'iptables' as const, bindings }
+  t.equal(excuse(scene, 'drop', passed), 'zones behind the default zone in the iptables backend')
+  t.equal(excuse({ ...scene, backend: 'nftables' }, 'drop', passed), null)
+  t.equal(excuse({ ...scene, bindings: bindings.slice(1) }, 'drop', passed), null, 'no MAC address')
+  t.equal(excuse({ ...scene, bindings: [bound('home', [], ['02:00:5E:00:AA:02'])] }, 'drop', passed), null, 'it is in the default zone')
+  t.equal(excuse(scene, 'drop', passed, { direction: 'in' }), null)
+  t.end()
+})
+
 t.test('without a circumstance no difference is excused', (t) => {
   for (const [theirs, ours] of [['drop', passed], [passed, 'drop'], ['drop', 'reject icmp3/13'], [passed, `${passed} mark 0x5`]] as const) t.equal(excuse({}, theirs, ours), null, `${theirs}, ${ours}`)
   t.end()

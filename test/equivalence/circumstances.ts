@@ -4,7 +4,9 @@ import { formatPrefix, isMac, parsePrefix } from '../../src/model/addr.ts'
 import { parsePortRange, protocolNumbers } from '../../src/model/port.ts'
 import type { Packet } from '../../src/model/packet.ts'
 import { rejectWords } from '../../src/model/rich/index.ts'
+import { addrOf } from '../support/frame.ts'
 import { rejectAnswers } from '../support/random-packets.ts'
+import { world } from '../support/random-settings.ts'
 import { comesFrom, concerns, fitsPort, fitting, isNamedTwice, mayFit, waysOf, zoneOf, type Deed, type Scene, type ScenePolicy, type Side } from './scene.ts'
 
 export interface Fates {
@@ -54,6 +56,12 @@ function grownTogether(ports: readonly (readonly [port: string, protocol: string
     else grown.push([protocol, first, last])
   }
   return grown
+}
+
+function isForAnother({ family, inInterface, destination }: Packet): boolean {
+  const own: Readonly<Record<string, string>> = world.own[family]
+  const address = inInterface === undefined ? undefined : own[inInterface]
+  return address !== undefined && addrOf(address) !== destination
 }
 
 export const circumstances = {
@@ -118,8 +126,8 @@ export const circumstances = {
   /** A policy is about what the host sends, and an answer to what connection tracking does not know is such a thing. */
   'answers under a policy from HOST': (scene) => scene.policies.some(({ ingress }) => ingress.includes('HOST')),
 
-  /** A forward-port without an address fits it, and it was for another host. */
-  'redirected here': (scene, packet) => packet.direction === 'forward' && scene.forwardPorts.some((one) => one.toAddr === '' && fitsPort(one, packet, packet.destinationPort)),
+  /** A forward-port without an address fits it, and it was for another address than that of the interface it came in by. */
+  'redirected here': (scene, packet) => isForAnother(packet) && scene.forwardPorts.some((one) => one.toAddr === '' && fitsPort(one, packet, packet.destinationPort)),
 
   panic: (scene) => scene.panic,
 } as const satisfies Readonly<Record<string, Circumstance>>

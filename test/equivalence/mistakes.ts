@@ -23,7 +23,7 @@ export async function isEachAMistake(standing: Standing, call: Call, codes: read
   return false
 }
 
-/** Without one of the values, of the list items too; then with one setting or one of its items only, beside the zones of a policy. */
+/** Without one of the values, of the list items too; then with one setting or one of its items only, beside the zones of a policy, or others. */
 function* partsOf(settings: Dictionary): Generator<Dictionary> {
   const without = (key: string): Dictionary => Object.fromEntries(Object.entries(settings).filter(([name]) => name !== key))
   for (const [key, value] of Object.entries(settings)) {
@@ -35,5 +35,7 @@ function* partsOf(settings: Dictionary): Generator<Dictionary> {
     const only = Object.fromEntries(Object.entries(settings).filter(([name]) => name === key || isNeeded(name)))
     yield only
     if (Array.isArray(value) && value.length > 1) yield* value.map((item) => ({ ...only, [key]: [item] }))
+    // between zones that are no mistake
+    if (!isNeeded(key) && settings['ingress_zones'] !== undefined) yield { ingress_zones: ['ANY'], egress_zones: ['HOST'], [key]: value }
   }
 }

@@ -3,7 +3,7 @@
 import { families } from '../../src/model/addr.ts'
 import type { Random } from '../support/random.ts'
 import { crowdOfSources, randomIpSets, randomPort, randomRichRule, richForwardPort, richMasquerade, services, world } from '../support/random-settings.ts'
-import type { IpSetSettings } from '../../src/model/settings.ts'
+import { emptyIpSet, type IpSetSettings } from '../../src/model/settings.ts'
 import type { Call } from './calls.ts'
 
 export interface Sequence {
@@ -39,12 +39,24 @@ const zoneOf = ({ random, zones }: Context): string => random.chance(0.1) ? '' :
 const timeout = ({ random }: Context): number => random.chance(0.04) ? 600 : 0
 const serviceOf = ({ random }: Context): string => random.pick(random.chance(0.5) ? shippedServices : Object.keys(services))
 const rich = ({ random, ipsets }: Context): string => {
-  const kind = random.pick(['plain', 'plain', 'plain', 'plain', 'plain', 'forward-port', 'masquerade', 'clamp', 'crowd'])
-  const rule = kind === 'plain' ? randomRichRule(random, ipsets) : kind === 'forward-port' ? richForwardPort(random, 'anywhere')
+  const kind = random.pick(['plain', 'plain', 'plain', 'plain', 'plain', 'wide', 'forward-port', 'masquerade', 'clamp', 'crowd'])
+  const rule = kind === 'wide' ? wideRule(random) : kind === 'plain' ? randomRichRule(random, ipsets) : kind === 'forward-port' ? richForwardPort(random, 'anywhere')
     : kind === 'masquerade' ? richMasquerade(random) : kind === 'crowd' ? random.pick([...crowdOfSources(random)])
       : `rule${random.chance(0.5) ? ' family="ipv4"' : ''} tcp-mss-clamp${random.pick([' value="pmtu"', ' value="1000"', ''])}`
-  // types that only firewalld 2 has
-  return rule.replace('"address-mask-request"', '"timestamp-request"').replace('"node-information"', '"packet-too-big"')
+  // types, and mostly bursts, that only firewalld 2 has
+  return (random.chance(0.9) ? rule.replace(/ burst=\d+/g, '') : rule).replace('"address-mask-request"', '"timestamp-request"').replace('"node-information"', '"packet-too-big"')
+}
+/** About so much that some packets meet it: how it refuses, and which mark it sets. */
+const wideRule = (random: Random): string => {
+  const family = random.pick(families)
+  const types = family === 'ipv4' ? ['icmp-net-unreachable', 'icmp-host-prohibited', 'icmp-port-unreachable', 'icmp-proto-unreachable', 'icmp-net-prohib'] : ['icmp6-no-route', 'icmp6-addr-unreachable', 'icmp6-port-unreachable', 'adm-prohibited']
+  const [element, action] = random.pick([
+    [` protocol value="${random.pick(['tcp', 'udp'])}"`, `reject type="${random.pick(types)}"`], [' protocol value="tcp"', 'reject type="tcp-reset"'],
+    [' port port="1-65535" protocol="tcp"', `reject type="${random.pick([...types, 'tcp-reset'])}"`], ['', `reject type="${random.pick(types)}"`],
+    ['', `mark set=${random.pick(['0x1', '0x20/0xf0', '4294967295'])}`], [` protocol value="${random.pick(['tcp', 'udp'])}"`, `mark set=${random.pick(['9', '0x300/0x300'])}`],
+    [` source-port port="1024-65535" protocol="udp"`, random.pick(['accept', 'drop'])], ['', random.pick(['accept', 'drop', 'reject'])],
+  ])
+  return `rule priority="${random.pick([-7, -1, 0, 1, 6])}" family="${family}" source address="${random.pick(world.prefixes[family])}"${element} ${action}`
 }
 /** Where forwarded packets go to: a zone that has these as sources is on their way out, which firewalld's own forwarding of a zone does not ask. */
 const destinations: ReadonlySet<string> = new Set(families.flatMap((family) => Object.values(world.beyond[family]).flat()))
@@ -109,6 +121,11 @@ const permanentService: Make = (context) => {
   const [what, args] = random.pick<readonly [string, readonly string[]]>([
     ['Port', port(context)], ['Port', port(context)], ['SourcePort', port(context)], ['Protocol', [random.pick(['gre', 'esp', 'udp'])]], ['Include', [random.pick(['ssh', 'http', 'nonesuch'])]],
   ])
+  if (random.chance(0.25)) {
+    const family = random.pick(families)
+    const destination = random.pick([...Object.values(world.own[family]), ...world.prefixes[family].filter((text) => !text.endsWith('/0')), 'nonsense'])
+    return random.chance(0.7) ? ['permanent.service.setDestination', name, family, destination] : [`permanent.service.${random.pick(['remove', 'get'])}Destination`, name, family]
+  }
   return [`permanent.service.${random.pick(['add', 'add', 'remove', 'query'])}${what}`, name, ...args]
 }
 
@@ -129,7 +146,7 @@ const move: Make = (context) => context.random.chance(0.5)
 
 const target: Make = ({ random, zones }) => ['permanent.zone.setTarget', random.pick(zones), random.pick(['default', 'ACCEPT', 'DROP', '%%REJECT%%'])]
 const forward: Make = ({ random, zones }) => ['permanent.zone.update2', random.pick(zones), { forward: random.chance(0.5) }]
-const runtimeZone: Make = (context) => {
+function zoneParts(context: Context): Record<string, unknown> {
   const { random } = context
   const parts: Record<string, unknown> = {}
   if (random.chance(0.5)) parts['forward'] = random.chance(0.5)
@@ -140,7 +157,20 @@ const runtimeZone: Make = (context) => {
   if (random.chance(0.2)) parts['masquerade'] = random.chance(0.5)
   if (random.chance(0.1)) parts['target'] = 'DROP'
   if (random.chance(0.2)) parts['protocols'] = random.some(['udp', 'gre', 'esp'], 2)
-  return ['zone.setZoneSettings2', random.pick(context.zones), parts]
+  if (random.chance(0.15)) parts['source_ports'] = [port(context)]
+  if (random.chance(0.15)) parts['forward_ports'] = [forwardPort(context)]
+  if (random.chance(0.1)) parts['icmp_block_inversion'] = random.chance(0.7)
+  return parts
+}
+
+const runtimeZone: Make = (context) => ['zone.setZoneSettings2', context.random.pick(context.zones), zoneParts(context)]
+const permanentZone: Make = (context) => ['permanent.zone.update2', context.random.pick(context.zones), zoneParts(context)]
+
+/** What is set for all zones. */
+const properties: Readonly<Record<string, readonly string[]>> = { IPv6_rpfilter: ['no', 'yes'], RFC3964_IPv4: ['no', 'yes'], FlushAllOnReload: ['no'], IndividualCalls: ['yes', 'no'], AllowZoneDrifting: ['yes'] }
+const property: Make = ({ random }) => {
+  const name = random.pick(Object.keys(properties))
+  return random.chance(0.1) ? ['config.set', name, 'nonsense'] : ['config.set', name, random.pick(properties[name] ?? [])]
 }
 
 function policySettings(context: Context, permanent: boolean): Record<string, unknown> {
@@ -169,12 +199,23 @@ function policySettings(context: Context, permanent: boolean): Record<string, un
   return parts
 }
 
-const runtimePolicy: Make = (context) => ['policy.setPolicySettings', context.random.pick(context.policies), policySettings(context, false)]
+const runtimePolicy: Make = (context) => ['policy.setPolicySettings', context.random.pick(context.policies), {
+  ...policySettings(context, false), ...(context.random.chance(0.05) ? { target: context.random.pick(['CONTINUE', 'DROP']) } : {}), ...(context.random.chance(0.05) ? { priority: context.random.pick([-1, 5]) } : {}),
+}]
+
+/** Sets that ask for two things of a packet. */
+function pairEntries(random: Random, type: string): readonly string[] {
+  const [one, two] = type.replace('hash:', '').split(',')
+  return Array.from({ length: 4 }, () => {
+    const addr = random.pick(one === 'ip' ? world.sources.ipv4 : world.prefixes.ipv4.filter((text) => !text.endsWith('/0')))
+    return `${addr},${two === 'iface' ? random.pick(['ext0', 'int0']) : `${random.pick(['tcp', 'udp'])}:${random.pick(world.ports)}`}`
+  })
+}
 
 const entries: Make = ({ random, ipsets }) => {
   const name = random.pick(Object.keys(ipsets))
   const type = ipsets[name]?.type
-  const entry = (): string => type === 'hash:mac' ? random.pick(world.macs) : name.endsWith('6') ? random.pick(random.chance(0.5) ? world.prefixes.ipv6 : world.sources.ipv6)
+  const entry = (): string => type?.includes(',') === true ? random.pick(pairEntries(random, type)) : type === 'hash:mac' ? random.pick(world.macs) : name.endsWith('6') ? random.pick(random.chance(0.5) ? world.prefixes.ipv6 : world.sources.ipv6)
     : random.pick(type === 'hash:ip' && random.chance(0.8) ? world.sources.ipv4 : world.prefixes.ipv4)
   const verb = random.pick(['addEntry', 'addEntry', 'addEntry', 'removeEntry', 'queryEntry', 'setEntries'])
   return [`ipset.${verb}`, name, verb === 'setEntries' ? [...new Set([entry(), entry()])] : entry()]
@@ -198,6 +239,11 @@ const direct: Make = ({ random, undo }) => {
   const rule = [ipv, 'filter', chain, random.between(-1, 2), made]
   undo.push(['direct.removeRule', ...rule])
   return ['direct.addRule', ...rule]
+}
+
+const permanentDirect: Make = (context) => {
+  const [member, ...args] = direct({ ...context, undo: [] })
+  return [member.replace('direct.', 'config.direct.'), ...args]
 }
 
 /** Commands that are wrong, or may be: both must say the same. */
@@ -245,7 +291,7 @@ const wrong: Make = (context) => {
 
 const runtimeSteps: readonly (readonly [number, Make])[] = [
   [14, addRuntime], [5, removeRuntime], [2, move], [1, runtimeZone], [5, wrong], [1, direct],
-  [0.5, ({ random }) => ['setLogDenied', random.pick(['all', 'off', 'unicast'])]], [0.5, (context) => context.policies.length > 0 ? ['getDefaultZone'] : ['setDefaultZone', context.random.pick(context.zones)]],
+  [0.5, ({ random }) => ['setLogDenied', random.pick(['all', 'off', 'unicast', 'broadcast', 'multicast'])]], [0.5, (context) => context.policies.length > 0 ? ['getDefaultZone'] : ['setDefaultZone', context.random.pick(context.zones)]],
 ]
 
 function pickStep(context: Context): Make {
@@ -254,6 +300,12 @@ function pickStep(context: Context): Make {
   ]
   let left = context.random.between(0, Math.round(steps.reduce((sum, [weight]) => sum + weight, 0) * 100)) / 100
   return (steps.find(([weight]) => (left -= weight) <= 0) ?? steps[0] as (typeof steps)[number])[1]
+}
+
+function pairSets(random: Random): Readonly<Record<string, IpSetSettings>> {
+  if (!random.chance(0.3)) return {}
+  const [name, type] = random.pick([['ports4', 'hash:ip,port'], ['netports4', 'hash:net,port'], ['cables4', 'hash:net,iface']] as const)
+  return { [name]: { ...emptyIpSet, type, entries: [...new Set(pairEntries(random, type).slice(0, 1))] } }
 }
 
 export interface SequenceOptions {
@@ -265,12 +317,12 @@ export function randomSequence(random: Random, { macSets }: SequenceOptions): Se
   const own = random.chance(0.5) ? random.some(ownZones, 2) : []
   const zones = [...new Set(['public', ...random.some(builtinZones, 3), ...own])]
   const policies = random.chance(0.45) ? ownPolicies.slice(0, random.between(1, 3)) : []
-  const ipsets = random.chance(0.5) ? randomIpSets(random, { macSets }) : {}
+  const ipsets = random.chance(0.5) ? { ...randomIpSets(random, { macSets }), ...pairSets(random) } : {}
   const interfaces = random.pick(interfacePools)
   const context: Context = { random, zones, policies, interfaces, hasWideSources: random.chance(0.3), ipsets, undo: [] }
 
   const permanent: Call[] = own.map((name) => ['config.addZone2', name, random.chance(0.5) ? {} : { target: random.pick(['default', 'ACCEPT', 'DROP', '%%REJECT%%']), forward: random.chance(0.5) }])
-  if (random.chance(0.6)) for (let left = random.between(1, 6); left > 0; left--) permanent.push(random.pick([addPermanent, addPermanent, addPermanent, removePermanent, permanentService, target, forward, wrong, ...(Object.keys(ipsets).length > 0 ? [permanentEntries] : [])])(context))
+  if (random.chance(0.6)) for (let left = random.between(1, 6); left > 0; left--) permanent.push(random.pick([addPermanent, addPermanent, addPermanent, addPermanent, removePermanent, permanentService, permanentZone, permanentDirect, property, target, forward, wrong, ...(Object.keys(ipsets).length > 0 ? [permanentEntries] : [])])(context))
   // no two alike: whose turn it is then depends in firewalld on which came into force first, a written deviation
   const priorities = random.shuffle([-100, -3, -2, 1, 2, 3, 100, random.chance(0.3) ? 0 : 5])
   policies.forEach((name, index) => permanent.push(['config.addPolicy', name, { ...policySettings(context, true), ...(index === 0 && random.chance(0.3) ? {} : { priority: priorities[index] }) }]))
@@ -317,9 +369,13 @@ function questionsAbout(calls: readonly Call[], zones: readonly string[], polici
     ...Object.keys(ipsets).map((name): Call => ['ipset.getEntries', name]), ['policy.getActivePolicies'],
     ...(calls.some(([member]) => member === 'zone.setZoneSettings2') ? [] : asked.flatMap((zone) => lists.map((list): Call => [`zone.${list}`, zone]))),
     ...['ext0', 'int0', 'tun8', 'nonesuch'].map((ifname): Call => ['zone.getZoneOfInterface', ifname]), ...[...world.macs.slice(0, 1), ...world.sources.ipv4.slice(0, 3), 'ipset:nets4'].map((source): Call => ['zone.getZoneOfSource', source]),
+    ...[...new Set(calls.filter(([member]) => member === 'config.set').map(([, name]) => String(name)))].map((name): Call => ['config.get', name]),
     ['direct.getAllRules'], ['direct.getAllChains'], ['direct.getAllPassthroughs'],
   ]
 }
+
+/** Of {@link properties}; the others are `no`. */
+const installed: Readonly<Record<string, string>> = { IPv6_rpfilter: 'yes', RFC3964_IPv4: 'yes', FlushAllOnReload: 'yes' }
 
 /** Takes back what the commands may have done, and reloads. */
 export function resetOf(calls: readonly Call[]): readonly Call[] {
@@ -333,7 +389,8 @@ export function resetOf(calls: readonly Call[]): readonly Call[] {
     ...changed.map((zone): Call => ['permanent.zone.loadDefaults', zone]), ...(everything ? [['permanent.policy.loadDefaults', 'allow-host-ipv6'] as const] : []),
     ...(calls.some(([member]) => member === 'setDefaultZone') ? [['setDefaultZone', 'public'] as const] : []),
     ...(calls.some(([member]) => member === 'setLogDenied') ? [['setLogDenied', 'off'] as const] : []),
-    ...(everything && calls.some(([member]) => member.startsWith('direct.')) ? [['config.direct.update', [[], [], []]] as const] : []),
+    ...[...new Set(calls.filter(([member]) => member === 'config.set').map(([, name]) => String(name)))].map((name): Call => ['config.set', name, installed[name] ?? 'no']),
+    ...((everything && calls.some(([member]) => member.startsWith('direct.'))) || calls.some(([member]) => member.startsWith('config.direct.')) ? [['config.direct.update', [[], [], []]] as const] : []),
     ['reload'],
   ]
 }
