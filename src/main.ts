@@ -30,6 +30,7 @@ import { createXdp, type XdpDataplane } from './kernel/xdp/xdp.ts'
 import type { Dataplane } from './kernel/dataplane.ts'
 import type { Settings } from './model/settings.ts'
 import { createLog, type Log } from './log.ts'
+import { lull } from './lull.ts'
 import { createNotifier, type Notifier } from './notify.ts'
 import { parseCommandLine, usage, UsageError, type CommandLine, type DaemonPaths } from './options.ts'
 import type { WayBackEdges } from './daemon/way-back.ts'
@@ -45,7 +46,9 @@ type StartBus = typeof import('./dbus/server.ts').startBus
 
 const exitStatus = { ended: 0, failed: 1, usage: 2, second: 3 } as const
 const busRetryMs = 5000
-const packAfterMs = 300
+/** Early drops only take work off the ruleset: they may come that much later when the first clients keep the daemon busy. */
+const followAtMostMs = 1000
+const packAtMostMs = 10_000
 /** How often XDP is asked whether something is to be tried again. */
 const retryLookMs = 1000
 /** A guard is a process of Node's: on a slow machine with other work it takes its time. */
@@ -132,6 +135,8 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
     onTrouble: (reason) => log.warn({ reason }, 'folder is not watched; changes there need a reload'),
   })
   beatForWatchdog(notify)
+  await lull(followAtMostMs)
+  if (stopping.begun) return
   await daemon.followUp()
   boot.linksChanged()
   followLinks(daemon, dataplanes.xdp, boot, log)
@@ -147,7 +152,8 @@ async function run(options: CommandLine, dataplanes: Dataplanes, log: Log): Prom
   const makeRoom = (): void => makeRoomFor(Math.max(0, ...[...daemon.runtime().settings.ipsets.values()].map(({ value }) => value.entries.length)))
   makeRoom()
   daemon.subscribe(({ kind }) => { if (kind === 'reloaded') makeRoom() })
-  setTimeout(packMemory, packAfterMs).unref()
+  await lull(packAtMostMs)
+  packMemory()
 }
 
 function bootId(): string {

@@ -19,12 +19,13 @@ const everythingBelowTheDaemon = [
 ]
 
 const layers: readonly Layer[] = [
-  { layer: 'main.ts', may: [...everythingBelowTheDaemon, 'daemon', 'daemon.ts', 'frugal.ts', 'notify.ts', 'options.ts', 'send-buffer.ts', 'version.ts', 'node:', 'koffi'],
+  { layer: 'main.ts', may: [...everythingBelowTheDaemon, 'daemon', 'daemon.ts', 'frugal.ts', 'lull.ts', 'notify.ts', 'options.ts', 'send-buffer.ts', 'version.ts', 'node:', 'koffi'],
     because: 'it wires edges together and decides nothing, so nothing may import it' },
   { layer: 'frugal.ts', may: ['node:'], because: 'memory is the runtime\'s business, not the program\'s' },
   { layer: 'options.ts', may: ['node:'], because: 'a command line is text and paths' },
   { layer: 'version.ts', may: ['../package.json'], because: 'one place says which version this is' },
   { layer: 'notify.ts', may: ['errors.ts', 'node:', 'koffi'], because: 'sd_notify is one edge of its own; only main.ts wires it' },
+  { layer: 'lull.ts', may: ['node:'], because: 'when there is time for something is the runtime\'s knowledge' },
   { layer: 'send-buffer.ts', may: ['node:', 'koffi'], because: 'one socket option that Node has no word for; the connection to the bus gets it as an argument' },
   { layer: 'daemon.ts', may: [...everythingBelowTheDaemon, 'daemon', 'node:'], because: 'the one writer knows every layer but no wire format' },
   { layer: 'daemon', may: [...everythingBelowTheDaemon, 'daemon', 'node:'], because: 'parts of the one writer' },
