@@ -46,8 +46,11 @@ type StartBus = typeof import('./dbus/server.ts').startBus
 
 const exitStatus = { ended: 0, failed: 1, usage: 2, second: 3 } as const
 const busRetryMs = 5000
-/** Early drops only take work off the ruleset: they may come that much later when the first clients keep the daemon busy. */
-const followAtMostMs = 1000
+/**
+ * Early drops only take work off the ruleset: they may come that much later when the first clients keep the daemon busy. Less
+ * than the second after which the next boot's file is written, so that it names the links that carry them.
+ */
+const followAtMostMs = 500
 const packAtMostMs = 10_000
 /** How often XDP is asked whether something is to be tried again. */
 const retryLookMs = 1000
