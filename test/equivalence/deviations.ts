@@ -57,10 +57,14 @@ export function excuseForAnswer([question]: Call, theirs: string, ours: string, 
   return deviations.find(({ answer }) => answer !== undefined && new RegExp(`^(${answer.to})$`).test(question) && answerCircumstances[answer.when](scene, one, other)) ?? null
 }
 
+/** derpanetd lets in what firewalld does not. */
+export function opens({ firewalld, derpanetd }: Fates): boolean {
+  return derpanetd.startsWith('accept') && !firewalld.startsWith('accept')
+}
+
 export function excuseForPacket({ packet }: PacketCase, fates: Fates, scene: Scene): Deviation | null {
-  const opens = fates.derpanetd.startsWith('accept') && !fates.firewalld.startsWith('accept')
   return deviations.find(({ backend, packet: said, opens: why }) => {
-    if (said === undefined || (backend ?? scene.backend) !== scene.backend || (opens && why === undefined)) return false
+    if (said === undefined || (backend ?? scene.backend) !== scene.backend || (opens(fates) && why === undefined)) return false
     const { icmpTypes, ...is } = said.is ?? {}
     return new RegExp(`^(${said.firewalld})`).test(fates.firewalld) && new RegExp(`^(${said.derpanetd})`).test(fates.derpanetd)
       && Object.entries(is).every(([key, value]) => (key === 'source' ? formatAddr(packet.family, packet.source) : packet[key as keyof typeof is]) === value) && (icmpTypes === undefined || icmpTypes.includes(packet.icmpType ?? -1))

@@ -1,7 +1,7 @@
 // Plays one sequence on both sides and says where they differ. What the written list of deviations excuses is counted, not told.
 import { describePacket, type PacketCase } from '../support/random-packets.ts'
 import { answerOf, formatCall, type Answered, type Call, type Result } from './calls.ts'
-import { excuseForAnswer, excuseForLine, excuseForPacket, respelled, type Deviation } from './deviations.ts'
+import { excuseForAnswer, excuseForLine, excuseForPacket, opens, respelled, type Deviation } from './deviations.ts'
 import { isEachAMistake } from './mistakes.ts'
 import { sceneOf, type Scene } from './scene.ts'
 import type { Sequence } from './random-calls.ts'
@@ -10,7 +10,9 @@ import { openSide, type Backend, type Side } from './sides.ts'
 export interface Difference {
   /** `call zone.addPort("public", …): firewalld X, derpanetd Y`, `state …` or `packet …`, the same way. */
   readonly line: string
-  readonly about: { readonly kind: 'call'; readonly index: number } | { readonly kind: 'state' } | { readonly kind: 'packet'; readonly one: PacketCase }
+  readonly about: { readonly kind: 'call'; readonly index: number } | { readonly kind: 'state' }
+    /** `opens` = derpanetd lets it in and firewalld does not. */
+    | { readonly kind: 'packet'; readonly one: PacketCase; readonly opens: boolean }
   readonly excuse: Deviation | null
 }
 
@@ -132,7 +134,7 @@ export async function play(pair: Pair, sequence: Sequence, cases: readonly Packe
       // what follows a packet that had another fate has another one for the same reason
       const excuse = excuseForPacket(one, fates, await inForce()) ?? (one.follows === undefined ? null : excuses.get(one.follows.marker) ?? null)
       excuses.set(one.marker, excuse)
-      found.push({ line: `packet ${describePacket(one)}: firewalld ${fates.firewalld}, derpanetd ${fates.derpanetd}`, about: { kind: 'packet', one }, excuse })
+      found.push({ line: `packet ${describePacket(one)}: firewalld ${fates.firewalld}, derpanetd ${fates.derpanetd}`, about: { kind: 'packet', one, opens: opens(fates) }, excuse })
     }
     return { found, seen: theirs }
   }

@@ -45,13 +45,15 @@ export async function runEquivalence(options: RunOptions): Promise<Report> {
   say(`DERPANET_SEED=${seed}`)
   const started = Date.now()
   const excused = new Map<string, number>()
+  const opened = new Map<string, number>()
   const verdicts = new Map<string, number>()
   const stale: string[] = []
   let [sequences, calls, packets, unexcused, renewals] = [0, 0, 0, 0, 0]
   const byBackend = new Map<Backend, number>()
   /** True when it is excused. */
-  const count = ({ excuse }: Difference): boolean => {
+  const count = ({ about, excuse }: Difference): boolean => {
     if (excuse !== null) excused.set(excuse.name, (excused.get(excuse.name) ?? 0) + 1)
+    if (excuse !== null && about.kind === 'packet' && about.opens) opened.set(excuse.name, (opened.get(excuse.name) ?? 0) + 1)
     return excuse !== null
   }
   const [first = 'nftables', second] = options.backends
@@ -116,7 +118,7 @@ export async function runEquivalence(options: RunOptions): Promise<Report> {
   say(`\n${sequences} sequences (${[...byBackend].map(([backend, times]) => `${times} on ${backend}`).join(', ')}), ${calls} commands, ${packets} packets in ${((Date.now() - started) / 1000).toFixed(0)} s: ${unexcused} sequences differ; ${renewals} times a daemon was started anew`)
   say(`packets: ${[...verdicts].sort((a, b) => b[1] - a[1]).map(([kind, times]) => `${kind} ${times}`).join(', ')}`)
   say('differences excused, by the deviation that accounts for them:')
-  for (const { name } of [...deviations].sort((a, b) => (excused.get(b.name) ?? 0) - (excused.get(a.name) ?? 0))) say(`${String(excused.get(name) ?? 0).padStart(6)}  ${name}`)
+  for (const { name } of [...deviations].sort((a, b) => (excused.get(b.name) ?? 0) - (excused.get(a.name) ?? 0))) say(`${String(excused.get(name) ?? 0).padStart(6)}  ${name}${opened.has(name) ? `, of which let in ${opened.get(name)}` : ''}`)
   return { sequences, calls, packets, unexcused, stale, excused, verdicts }
 }
 
