@@ -6,7 +6,7 @@ import { addrOf } from '../support/frame.ts'
 import { excuseForAnswer, excuseForPacket, respelled } from './deviations.ts'
 import { concerns, fitting, waysOf, zoneOf, type Scene, type ScenePolicy } from './scene.ts'
 
-const nowhere: Scene = { backend: 'nftables', defaultZone: 'public', bindings: [], forwards: new Set(), policies: [], bereft: new Set(), isCopied: false, ipsets: new Map(), panic: false, denials: [], rejecters: [], forwardPorts: [] }
+const nowhere: Scene = { backend: 'nftables', defaultZone: 'public', bindings: [], forwards: new Set(), policies: [], bereft: new Set(), isCopied: false, ipsets: new Map(), panic: false, denials: [], admissions: [], rich: [], forwardPorts: [] }
 const policy = (part: Partial<ScenePolicy>): ScenePolicy => ({ name: 'one', ingress: ['ANY'], egress: ['ANY'], priority: -1, can: () => new Set(['refuse']), ...part })
 const through: Packet = {
   direction: 'forward', family: 'ipv4', protocol: 6, source: addrOf('203.0.113.5'), destination: addrOf('198.51.100.7'), sourcePort: 5000, destinationPort: 80,
@@ -85,13 +85,34 @@ t.test('a direct rule excuses the way in which it refuses what it is about, and 
   t.end()
 })
 
+t.test('a direct rule lets in past zones with the iptables backend alone, and what it is about alone', (t) => {
+  const admissions = [{ family: 'ipv4' as const, words: ['FORWARD', '-p', 'tcp', '--dport', '80', '-j', 'ACCEPT'] }]
+  t.equal(excuse({ backend: 'iptables', admissions }, passed, 'reject icmp3/13'), 'what a direct rule accepts in the iptables backend')
+  t.equal(excuse({ backend: 'iptables', admissions }, 'reject icmp3/13', passed), null)
+  t.equal(excuse({ backend: 'nftables', admissions }, passed, 'reject icmp3/13'), null)
+  t.equal(excuse({ backend: 'iptables', admissions }, passed, 'reject icmp3/13', { destinationPort: 81 }), null)
+  t.end()
+})
+
+t.test('a mask keeps other bits of the mark here, and only where another rule set some', (t) => {
+  const rich = ['rule priority="-7" mark set=0xffffffff', 'rule protocol value="tcp" mark set=0x1/0x3'].map((text) => ({ rule: parseRichRule(text), sides: null }))
+  t.equal(excuse({ rich }, `${passed} mark 0x2`, `${passed} mark 0xfffffffd`), 'masks of marks')
+  t.equal(excuse({ rich, backend: 'iptables' }, `${passed} mark 0x2`, `${passed} mark 0xfffffffd`), null)
+  t.equal(excuse({ rich: rich.slice(1) }, `${passed} mark 0x2`, `${passed} mark 0xfffffffd`), null)
+  t.equal(excuse({ rich }, `${passed} mark 0x2`, 'drop'), null)
+  t.end()
+})
+
 t.test('what one backend of firewalld does is excused with that backend alone', (t) => {
   for (const [backend, name] of [['iptables', 'how the iptables backend rejects'], ['nftables', null]] as const) {
     t.equal(excuse({ backend }, 'reject icmp3/3', 'reject icmp3/13'), name, backend)
     t.equal(excuse({ backend }, 'reject icmp3/3', passed), null)
-    const rejecters = ['rule family="ipv4" source address="203.0.113.0/24" reject type="icmp-port-unreachable"'].map(parseRichRule)
-    t.equal(excuse({ backend, rejecters }, 'reject icmp3/3', 'reject icmp3/13'), null, 'a rule may have said so')
-    t.equal(excuse({ backend, rejecters }, 'reject icmp3/3', 'reject icmp3/13', { source: addrOf('192.0.2.2') }), name, 'but not of others')
+    const rule = parseRichRule('rule family="ipv4" source address="203.0.113.0/24" reject type="icmp-port-unreachable"')
+    const rich = [{ rule, sides: null }]
+    t.equal(excuse({ backend, rich }, 'reject icmp3/3', 'reject icmp3/13'), null, 'a rule may have said so')
+    t.equal(excuse({ backend, rich }, 'reject icmp3/3', 'reject icmp3/13', { source: addrOf('192.0.2.2') }), name, 'but not of others')
+    t.equal(excuse({ backend, rich: [{ rule, sides: { ingress: ['ANY'], egress: ['ANY'] } }] }, 'reject icmp3/3', 'reject icmp3/13'), null, 'nor one of a policy')
+    t.equal(excuse({ backend, rich: [{ rule, sides: { ingress: ['ANY'], egress: ['HOST'] } }] }, 'reject icmp3/3', 'reject icmp3/13'), name, 'that is about others')
   }
   t.end()
 })

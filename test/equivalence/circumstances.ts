@@ -58,6 +58,17 @@ function grownTogether(ports: readonly (readonly [port: string, protocol: string
   return grown
 }
 
+function isMetBy(rules: Scene['denials'], scene: Scene, packet: Packet, fates: Fates): boolean {
+  return ways(scene, packet, fates).some((way) => rules.some(({ family, words }) => {
+    const after = (word: string): string | undefined => words[words.indexOf(word) + 1]
+    const chain = { in: 'INPUT', forward: 'FORWARD', out: 'OUTPUT' }[way.direction]
+    const port = words.includes('--dport') ? Number(after('--dport')) : null
+    const translated = scene.forwardPorts.some(({ toPort }) => toPort !== '' && Number(toPort.split('-')[0]) <= Number(port) && Number(port) <= Number(toPort.split('-').at(-1)))
+    return family === way.family && words[0] === chain && (!words.includes('-p') || protocolNumbers[after('-p') as 'tcp'] === way.protocol)
+      && (port === null || port === way.destinationPort || translated)
+  }))
+}
+
 function isForAnother({ family, inInterface, destination }: Packet): boolean {
   const own: Readonly<Record<string, string>> = world.own[family]
   const address = inInterface === undefined ? undefined : own[inInterface]
@@ -97,20 +108,24 @@ export const circumstances = {
     ways(scene, packet, fates).some((way) => (['ingress', 'egress'] as readonly Side[]).some((side) => isNamedTwice(scene, side, way))),
 
   /** A direct rule denies packets of that protocol and port, in a chain of their way. */
-  'denied by a direct rule': (scene, packet, fates) => ways(scene, packet, fates).some((way) => scene.denials.some(({ family, words }) => {
-    const after = (word: string): string | undefined => words[words.indexOf(word) + 1]
-    const chain = { in: 'INPUT', forward: 'FORWARD', out: 'OUTPUT' }[way.direction]
-    const port = words.includes('--dport') ? Number(after('--dport')) : null
-    const translated = scene.forwardPorts.some(({ toPort }) => toPort !== '' && Number(toPort.split('-')[0]) <= Number(port) && Number(port) <= Number(toPort.split('-').at(-1)))
-    return family === way.family && words[0] === chain && (!words.includes('-p') || protocolNumbers[after('-p') as 'tcp'] === way.protocol)
-      && (port === null || port === way.destinationPort || translated)
-  })),
+  'denied by a direct rule': (scene, packet, fates) => isMetBy(scene.denials, scene, packet, fates),
+  /** The same of one that accepts. */
+  'accepted by a direct rule': (scene, packet, fates) => isMetBy(scene.admissions, scene, packet, fates),
+
+  /** More than one rule that may fit it sets a mark, one of them under a mask, and nothing else differs. */
+  'marked under a mask': (scene, packet, { firewalld, derpanetd }) => {
+    const marks = scene.rich.flatMap(({ rule }) => (rule.action?.kind === 'mark' && mayFit(rule, packet) ? [rule.action.set] : []))
+    const [theirs, ours] = [firewalld, derpanetd].map((fate) => fate.replace(/ mark .*$/, ''))
+    return accepts(firewalld) && theirs === ours && marks.length > 1 && marks.some((set) => set.includes('/'))
+  },
 
   /** No rule that may fit it names either of the ways in which it was rejected. */
-  'rejected by nobody\'s choice': (scene, packet, { firewalld, derpanetd }) => !scene.rejecters.some((rule) => {
+  'rejected by nobody\'s choice': (scene, packet, fates) => !scene.rich.some(({ rule, sides }) => {
+    const { firewalld, derpanetd } = fates
     const type = rule.action?.kind === 'reject' ? rejectWords[packet.family][rule.action.type] : undefined
     const answer = type === undefined ? undefined : rejectAnswers[packet.family][type]
-    return answer !== undefined && mayFit(rule, packet) && [firewalld, derpanetd].includes(`reject ${answer}`)
+    const isAbout = sides === null || ways(scene, packet, fates).some((way) => (['zone', 'binding', 'binding with default'] as const).some((by) => concerns(scene, sides, way, by)))
+    return answer !== undefined && isAbout && mayFit(rule, packet) && [firewalld, derpanetd].includes(`reject ${answer}`)
   }),
 
   /** Another zone would have it, were it not for the MAC address that it comes from. */

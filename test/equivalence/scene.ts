@@ -45,11 +45,19 @@ export interface Scene {
   readonly ipsets: ReadonlyMap<string, readonly string[]>
   readonly panic: boolean
   /** Direct rules and passthroughs that deny: the family, and the arguments with the chain in front. */
-  readonly denials: readonly { readonly family: Family; readonly words: readonly string[] }[]
-  /** Rich rules that say how they reject. */
-  readonly rejecters: readonly RichRule[]
+  readonly denials: readonly DirectRule[]
+  /** The same of those that accept. */
+  readonly admissions: readonly DirectRule[]
+  /** Of zones in use and policies that are active: the sides of a policy, or null. */
+  readonly rich: readonly { readonly rule: RichRule; readonly sides: Sides | null }[]
   /** Where forward-ports lead. */
   readonly forwardPorts: readonly { readonly port: string; readonly protocol: string; readonly toPort: string; readonly toAddr: string }[]
+}
+
+export interface DirectRule {
+  readonly family: Family
+  /** The arguments, with the chain in front. */
+  readonly words: readonly string[]
 }
 
 export type Side = 'ingress' | 'egress'
@@ -129,10 +137,12 @@ function routed(packet: Packet): Packet {
   return isOwn ? { ...rest, direction: 'in' } : { ...rest, direction: 'forward', outInterface: routeOf(packet.family, packet.destination) }
 }
 
-/** By its family, source and port. */
+/** By its family, source, protocol and ports. */
 export function mayFit({ family, source, element }: RichRule, packet: Packet): boolean {
   if (family !== null && family !== packet.family) return false
   if (element?.kind === 'port' && !fitsPort(element, packet, packet.destinationPort)) return false
+  if (element?.kind === 'source-port' && !fitsPort(element, packet, packet.sourcePort)) return false
+  if (element?.kind === 'protocol' && (protocolNumbers[element.value as 'tcp'] ?? packet.protocol) !== packet.protocol) return false
   const prefix = source?.kind === 'address' && !source.invert ? parsePrefix(source.text) : null
   return prefix === null || prefixHasAddr(prefix, packet.family, packet.source)
 }
@@ -153,17 +163,19 @@ export async function sceneOf(backend: Backend, ask: Ask, bereft: ReadonlySet<st
   const entries = await Promise.all(sets.map((name) => value<readonly string[]>([], 'ipset.getEntries', name)))
   const rules = await value<readonly (readonly [string, string, string, number, readonly string[]])[]>([], 'direct.getAllRules')
   const passed = await value<readonly (readonly [string, readonly string[]])[]>([], 'direct.getAllPassthroughs')
+  const direct = [
+    ...rules.map(([ipv, , chain, , args]) => ({ ipv, words: [chain, ...args] })),
+    ...passed.map(([ipv, [, chain = '', ...args]]) => ({ ipv, words: [chain, ...args] })),
+  ].filter(({ ipv }) => ipv !== 'eb').map(({ ipv, words }) => ({ family: ipv as Family, words }))
   return {
     backend, defaultZone, bereft, isCopied: false, panic: await value(false, 'queryPanicMode'),
     bindings: Object.entries(active).sort(([one], [other]) => (one < other ? -1 : 1)).map(([zone, { interfaces = [], sources = [] }]) => ({ zone, interfaces, sources })),
     forwards: new Set(zones.filter((_, index) => settings[index]?.['forward'] === true)),
     policies: policies.map((policy, index) => ({ name: names[index] ?? '', ...sidesOf(policy), priority: Number(policy['priority'] ?? -1), can: (packet) => deedsOf(policy, packet) })),
     ipsets: new Map(sets.map((name, index) => [name, entries[index] ?? []])),
-    denials: [
-      ...rules.map(([ipv, , chain, , args]) => ({ ipv, words: [chain, ...args] })),
-      ...passed.map(([ipv, [, chain = '', ...args]]) => ({ ipv, words: [chain, ...args] })),
-    ].filter(({ ipv, words }) => ipv !== 'eb' && words.some((word) => word === 'DROP' || word === 'REJECT')).map(({ ipv, words }) => ({ family: ipv as Family, words })),
-    rejecters: [...settings, ...policies].flatMap(richOf).filter(({ action }) => action?.kind === 'reject' && action.type !== ''),
+    denials: direct.filter(({ words }) => words.some((word) => word === 'DROP' || word === 'REJECT')),
+    admissions: direct.filter(({ words }) => words.includes('ACCEPT')),
+    rich: [...settings.flatMap((zone) => richOf(zone).map((rule) => ({ rule, sides: null }))), ...policies.flatMap((policy) => richOf(policy).map((rule) => ({ rule, sides: sidesOf(policy) })))],
     forwardPorts: [...settings, ...policies].flatMap(forwardPortsOf),
   }
 }
