@@ -49,14 +49,13 @@ export function createLog(options: LogOptions = {}): Log {
   const stdout = options.write === undefined && format !== 'journald' ? destination({ fd: 1, sync: true }) : null
   const write = options.write ?? ((line: string) => void stdout?.write(line))
   const file = options.file === undefined ? null : destination({ dest: options.file, append: true, sync: true })
-  const sink = {
-    write(line: string): void {
-      const parsed = format === 'json' && file === null ? null : JSON.parse(line) as Line
-      if (format === 'json') write(line)
-      else if (parsed !== null) emit(parsed)
-      if (file !== null && parsed !== null) file.write(fileLine(parsed))
-    },
+  const writeLine = (line: string): void => {
+    const parsed = format === 'json' && file === null ? null : JSON.parse(line) as Line
+    if (format === 'json') write(line)
+    else if (parsed !== null) emit(parsed)
+    if (file !== null && parsed !== null) file.write(fileLine(parsed))
   }
+  const sink = options.write === undefined ? behindAnswers(writeLine) : { write: writeLine }
 
   function emit(line: Line): void {
     const { level, time, msg, ...fields } = line
@@ -79,6 +78,30 @@ export function createLog(options: LogOptions = {}): Log {
     formatters: { level: (label) => ({ level: label }), log: (fields) => cleanFields(fields) },
     serializers: {},
   }, sink) as unknown as Log
+}
+
+/**
+ * Nobody waits for a line that only tells what went well: it is written when the answers of this turn have left. What is a
+ * warning or worse takes everything before it out at once, and so does the end of the program.
+ */
+export function behindAnswers(writeLine: (line: string) => void): { write(line: string): void } {
+  let waiting: string[] = []
+  const writeAll = (): void => {
+    const lines = waiting
+    waiting = []
+    for (const line of lines) writeLine(line)
+  }
+  process.on('exit', writeAll)
+  return {
+    // pino's way to tell a destination the level of what it writes
+    [Symbol.for('pino.metadata')]: true,
+    lastLevel: 0,
+    write(line: string): void {
+      waiting.push(line)
+      if (this.lastLevel >= pino.levels.values['warn']!) writeAll()
+      else if (waiting.length === 1) setImmediate(writeAll)
+    },
+  } as { lastLevel: number; write(line: string): void }
 }
 
 /** A log that keeps nothing: for offline commands and tests that look elsewhere. */

@@ -1,5 +1,7 @@
+import { spawnSync } from 'node:child_process'
+import { pino } from 'pino'
 import t from 'tap'
-import { chooseFormat, createLog, decision, type LogFormat } from '../src/log.ts'
+import { behindAnswers, chooseFormat, createLog, decision, type LogFormat } from '../src/log.ts'
 import { createNotifier } from '../src/notify.ts'
 
 function lines(format: LogFormat, use: (log: ReturnType<typeof createLog>) => void): string[] {
@@ -64,5 +66,29 @@ t.test('sd_notify: ready, reloading and watchdog are told, and nothing without a
   silent.ready('')
   t.equal(silent.watchdogIntervalMs, null)
   t.equal(createNotifier({ NOTIFY_SOCKET: 'x', WATCHDOG_USEC: '1000000', WATCHDOG_PID: '1' }, () => {}).watchdogIntervalMs, null, 'meant for another process')
+  t.end()
+})
+
+t.test('lines of what went well are written when the turn is over, in their order; a warning takes them out at once', async (t) => {
+  const written: string[] = []
+  const sink = behindAnswers((line) => void written.push(line))
+  const log = pino({ level: 'debug', base: null, timestamp: false, formatters: { level: (level) => ({ level }) } }, sink)
+  log.info('one')
+  log.debug('two')
+  t.strictSame(written, [], 'whoever waits for an answer does not wait for these')
+  await new Promise((resolve) => setImmediate(resolve))
+  t.strictSame(written, ['{"level":"info","msg":"one"}\n', '{"level":"debug","msg":"two"}\n'])
+  log.info('three')
+  log.warn('four')
+  t.strictSame(written.slice(2), ['{"level":"info","msg":"three"}\n', '{"level":"warn","msg":"four"}\n'], 'nothing is lost when the program dies of what it warned of')
+  await new Promise((resolve) => setImmediate(resolve))
+  t.equal(written.length, 4, 'each once')
+})
+
+t.test('what waits to be written is written when the program ends', (t) => {
+  const program = `import { createLog } from './src/log.ts'\nconst log = createLog({ format: 'syslog' })\nlog.info({}, 'last words')\nprocess.exit(3)\n`
+  const ran = spawnSync(process.execPath, ['--import=tsx', '--input-type=module', '-e', program], { encoding: 'utf8' })
+  t.equal(ran.stdout, '<6>last words\n')
+  t.equal(ran.status, 3)
   t.end()
 })

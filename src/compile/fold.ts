@@ -201,55 +201,25 @@ export interface Ends {
   readonly accepts: number
 }
 
-/** A list that differs from another one by plain ports alone, beside other plain ports: nothing that groups look at. */
-export interface Moved {
-  readonly from: readonly Rule[]
-  /** From there on the rules are the same, as far from the end. */
-  readonly end: number
-  /** How many more there are before it. */
-  readonly by: number
-}
-
 /** Every rule of `list` is in one group at most. `folds` = {@link sourceFoldOf} of each. */
 export function foldSources(
-  owner: string, list: readonly Rule[], folds: readonly (SourceFold | null)[], ends: Ends, moved: Moved | null, kept: ReadonlySet<string> = new Set(),
+  owner: string, list: readonly Rule[], folds: readonly (SourceFold | null)[], ends: Ends, kept: ReadonlySet<string> = new Set(),
 ): Folded {
-  const last = lastFolded.get(owner)
-  const keptText = keptOf(owner, kept)
-  const folded = last !== undefined && moved !== null && last.list === moved.from && last.kept === keptText
-    ? shifted(last, list, moved)
-    : { list, kept: keptText, ...foldAll(owner, list, folds, kept) }
-  if (lastFolded.size >= maxRemembered) lastFolded.clear()
-  lastFolded.set(owner, folded)
-  const groups = new Map<number, readonly Group[]>(folded.groups)
+  const { groups, isGrouped, used } = foldAll(owner, list, folds, kept)
   for (const role of kept) {
     const key = role.startsWith(`${owner}:`) ? role.slice(owner.length + 1) : ''
-    const empty = folded.used.has(key) ? null : emptyGroup(role, key)
+    const empty = used.has(key) ? null : emptyGroup(role, key)
     if (empty === null) continue
     const at = empty.rule.verdict.kind === 'accept' ? ends.accepts : ends.denials
     groups.set(at, [...(groups.get(at) ?? []), empty])
   }
-  return { groups, isGrouped: folded.isGrouped }
+  return { groups, isGrouped }
 }
 
 interface AllFolded extends Folded {
+  readonly groups: Map<number, readonly Group[]>
   /** How many groups there are of each key. */
   readonly used: ReadonlyMap<string, number>
-}
-
-interface LastFolded extends AllFolded {
-  readonly list: readonly Rule[]
-  readonly kept: string
-}
-
-const lastFolded = new Map<string, LastFolded>()
-
-/** The same groups behind rules that came and went without concerning any. */
-function shifted(last: LastFolded, list: readonly Rule[], { end, by }: Moved): LastFolded {
-  const isGrouped = new Uint8Array(list.length)
-  isGrouped.set(last.isGrouped.subarray(0, end - Math.max(by, 0)))
-  isGrouped.set(last.isGrouped.subarray(end - by), end)
-  return { ...last, list, isGrouped, groups: new Map([...last.groups].map(([at, groups]) => [at < end - by ? at : at + by, groups])) }
 }
 
 function foldAll(owner: string, list: readonly Rule[], folds: readonly (SourceFold | null)[], kept: ReadonlySet<string>): AllFolded {

@@ -2,7 +2,7 @@
 import type { Family } from '../model/addr.ts'
 import type { AddressMatch, IpSet, Match, ProtocolMatch } from '../model/firewall.ts'
 import { DerpanetError, unreachable } from '../errors.ts'
-import type { PlanMatch } from './plan.ts'
+import type { PlanMatch, PlanSet } from './plan.ts'
 import { listSet, userSet } from './sets.ts'
 import type { SetRegistry } from './sets.ts'
 
@@ -13,6 +13,17 @@ export interface MatchContext {
   readonly original?: boolean
   /** Sets of rules as elements that stay although they got small or empty: see {@link keptRoles}. Absent = none. */
   readonly kept?: ReadonlySet<string>
+}
+
+/** The ipsets that something was compiled with: another one under the same name may have another family. */
+export type NamedIpSets = readonly (readonly [string, IpSet | undefined])[]
+
+export function ipsetsOf(sets: readonly PlanSet[], { ipsets }: MatchContext): NamedIpSets {
+  return sets.flatMap(({ user }) => (user === undefined ? [] : [[user.name, ipsets.get(user.name)]]))
+}
+
+export function areSame(named: NamedIpSets, { ipsets }: MatchContext): boolean {
+  return named.every(([name, ipset]) => ipsets.get(name) === ipset)
 }
 
 type Side = 'source' | 'destination'

@@ -1,7 +1,8 @@
 // One policy's decisions: a chain that is visited on the way and left again when nothing in it decides.
-import type { Firewall, IpSet, Policy, PolicySide, Rule } from '../model/firewall.ts'
+import type { Firewall, Policy, PolicySide, Rule } from '../model/firewall.ts'
 import { keptOf } from './fold.ts'
-import type { MatchContext } from './match.ts'
+import { areSame, ipsetsOf } from './match.ts'
+import type { MatchContext, NamedIpSets } from './match.ts'
 import type { PlanChain, PlanMatch, PlanRule, PlanSet } from './plan.ts'
 import { compileRules } from './rules.ts'
 import { SetRegistry } from './sets.ts'
@@ -37,8 +38,7 @@ function commonMatch(rules: readonly Rule[]): readonly PlanMatch[] {
 export interface Kept<T> {
   readonly value: T
   readonly sets: readonly PlanSet[]
-  /** Another set under the same name may have another family. */
-  readonly ipsets: readonly (readonly [string, IpSet | undefined])[]
+  readonly ipsets: NamedIpSets
   /** Of the owner. */
   readonly kept: string
 }
@@ -47,11 +47,11 @@ export interface Kept<T> {
 export function keep<Key extends object, T>(known: WeakMap<Key, Kept<T>>, key: Key, owner: string, context: MatchContext, make: (context: MatchContext) => T): T {
   let kept = known.get(key)
   const roles = keptOf(owner, context.kept)
-  if (kept === undefined || kept.kept !== roles || !kept.ipsets.every(([name, ipset]) => context.ipsets.get(name) === ipset)) {
-    const sets = new SetRegistry()
-    const value = make({ ...context, sets })
-    const names = sets.list().flatMap(({ user }) => (user === undefined ? [] : [user.name]))
-    kept = { value, sets: sets.list(), ipsets: names.map((name) => [name, context.ipsets.get(name)]), kept: roles }
+  if (kept === undefined || kept.kept !== roles || !areSame(kept.ipsets, context)) {
+    const own = { ...context, sets: new SetRegistry() }
+    const value = make(own)
+    const sets = own.sets.list()
+    kept = { value, sets, ipsets: ipsetsOf(sets, context), kept: roles }
     known.set(key, kept)
   }
   for (const set of kept.sets) context.sets.add(set)

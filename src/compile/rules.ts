@@ -1,13 +1,13 @@
 // The decisions of one zone or policy as plan rules. Plain open ports are gathered in sets, so that opening one more is
 // an edit of a set and the price of a packet does not grow with the number of ports.
 import type { PortProtocol, Rule } from '../model/firewall.ts'
-import { foldSources, sourceFoldOf } from './fold.ts'
-import type { Ends, Moved, SourceFold } from './fold.ts'
-import { compileMatch } from './match.ts'
+import { foldSources, keptOf, sourceFoldOf } from './fold.ts'
+import type { Ends, SourceFold } from './fold.ts'
+import { areSame, compileMatch, ipsetsOf } from './match.ts'
 import { families } from './plan.ts'
-import type { MatchContext } from './match.ts'
-import type { PlanMatch, PlanRule, PortRule } from './plan.ts'
-import { leaseSet, portSet } from './sets.ts'
+import type { MatchContext, NamedIpSets } from './match.ts'
+import type { PlanMatch, PlanRule, PlanSet, PortRule } from './plan.ts'
+import { leaseSet, portSet, SetRegistry } from './sets.ts'
 
 type FoldedProtocol = Extract<PortProtocol, 'tcp' | 'udp'>
 
@@ -19,38 +19,28 @@ interface PortFold {
 
 const kinds: readonly PortFold['kind'][] = ['tcp destination', 'udp destination', 'tcp source', 'udp source']
 
-/** Each rule's part in sets, beside the list. A list that differs by a few rules from the last one is read at these alone. */
+/** Each rule's part in sets, beside the list. */
 interface Columns {
   readonly list: readonly Rule[]
   readonly ports: readonly (PortFold | null)[]
   readonly sources: readonly (SourceFold | null)[]
-  /** null = groups must be looked for anew. */
-  readonly moved: Moved | null
 }
 
-const lastColumns = new Map<string, Columns>()
+/** What the last compilation made of an owner's rules. */
+interface Compiled {
+  readonly columns: Columns
+  readonly place: FoldPlace
+  readonly kinds: readonly PortFold['kind'][]
+  readonly rules: readonly PlanRule[]
+  /** All but those of ports. */
+  readonly sets: readonly PlanSet[]
+  readonly ipsets: NamedIpSets
+  readonly kept: string
+}
+
+const lastCompiled = new Map<string, Compiled>()
 const maxRemembered = 1000
-
-function columnsOf(owner: string, list: readonly Rule[]): Columns {
-  const last = lastColumns.get(owner) ?? { list: [], ports: [], sources: [], moved: null }
-  let start = 0
-  while (start < list.length && start < last.list.length && list[start] === last.list[start]) start++
-  let end = 0
-  while (end < list.length - start && end < last.list.length - start && list[list.length - 1 - end] === last.list[last.list.length - 1 - end]) end++
-  const fresh = list.slice(start, list.length - end)
-  const merge = <T>(column: readonly T[], read: (rule: Rule) => T): readonly T[] =>
-    [...column.slice(0, start), ...fresh.map(read), ...column.slice(column.length - end)]
-  const ports = merge(last.ports, portFoldOf)
-  const isPlain = (column: readonly (PortFold | null)[], from: number, to: number): boolean => column.slice(from, to).every((fold) => fold !== null)
-  const hasNeighbour = (ports[start - 1] ?? null) !== null || (end > 0 && ports[list.length - end] !== null)
-  const moved = hasNeighbour && isPlain(last.ports, start, last.list.length - end) && isPlain(ports, start, list.length - end)
-    ? { from: last.list, end: list.length - end, by: list.length - last.list.length }
-    : null
-  const columns = { list, ports, sources: merge(last.sources, sourceFoldOf), moved }
-  if (lastColumns.size >= maxRemembered) lastColumns.clear()
-  lastColumns.set(owner, columns)
-  return columns
-}
+const noColumns: Columns = { list: [], ports: [], sources: [] }
 
 /** A set costs a packet as much as some rules, and a megabyte of kernel memory for its counters. */
 const manyPorts = 8
@@ -61,33 +51,77 @@ const manyPorts = 8
  * `many` = only where they save rules, for lists that no single change touches.
  */
 export function compileRules(owner: string, list: readonly Rule[], context: MatchContext, sets: 'always' | 'many'): readonly PlanRule[] {
-  const columns = columnsOf(owner, list)
+  const last = lastCompiled.get(owner)
+  const { columns, otherPorts } = columnsOf(last?.columns ?? noColumns, list)
+  const kept = keptOf(owner, context.kept)
+  const now = (last === undefined || otherPorts === null || last.kept !== kept || !areSame(last.ipsets, context) ? null : withOtherPorts(last, columns, otherPorts, sets))
+    ?? { ...compileList(owner, columns, context, sets), columns, kept }
+  if (lastCompiled.size >= maxRemembered) lastCompiled.clear()
+  lastCompiled.set(owner, now)
+  for (const set of now.sets) context.sets.add(set)
+  const ports = portsIn(columns, now.place)
+  for (const kind of now.kinds) context.sets.add(portSet(portRole(owner, kind), ports.get(kind) ?? []))
+  return now.rules
+}
+
+/** The stretch in which a list differs from the last one. Indexes in the last one. */
+interface Stretch {
+  readonly start: number
+  readonly end: number
+  /** How many more there are. */
+  readonly by: number
+}
+
+/** A list that differs by a few rules from the last one is read at these alone. `otherPorts`: only plain ports came and went. */
+function columnsOf(last: Columns, list: readonly Rule[]): { readonly columns: Columns; readonly otherPorts: Stretch | null } {
+  const shorter = Math.min(list.length, last.list.length)
+  let start = 0
+  while (start < shorter && list[start] === last.list[start]) start++
+  let same = 0
+  while (same < shorter - start && list[list.length - 1 - same] === last.list[last.list.length - 1 - same]) same++
+  const end = last.list.length - same
+  const fresh = list.slice(start, list.length - same)
+  const merge = <T>(column: readonly T[], read: (rule: Rule) => T): readonly T[] => column.slice(0, start).concat(fresh.map(read), column.slice(end))
+  const columns = { list, ports: merge(last.ports, portFoldOf), sources: merge(last.sources, sourceFoldOf) }
+  const isPort = (fold: PortFold | null): boolean => fold !== null
+  const onlyPorts = last.ports.slice(start, end).every(isPort) && columns.ports.slice(start, list.length - same).every(isPort)
+  return { columns, otherPorts: onlyPorts ? { start, end, by: list.length - last.list.length } : null }
+}
+
+/** The same rules, when what came and went stands in the sets that there were. */
+function withOtherPorts(last: Compiled, columns: Columns, { start, end, by }: Stretch, sets: 'always' | 'many'): Compiled | null {
+  const { place } = last
+  const count = place.count + by
+  if (start <= place.at || end > place.end || count <= place.others || (sets === 'many' && count < manyPorts)) return null
+  const now = { ...last, columns, place: { ...place, end: place.end + by, count } }
+  return kindsOf(portsIn(columns, now.place), sets).join() === last.kinds.join() ? now : null
+}
+
+function compileList(owner: string, columns: Columns, context: MatchContext, sets: 'always' | 'many'): Omit<Compiled, 'columns' | 'kept'> {
+  const { list } = columns
+  const own = { ...context, sets: new SetRegistry() }
   const found = foldPlace(columns)
-  const place = sets === 'many' && found.count < manyPorts ? { start: 0, end: 0, at: list.length } : found
-  const { groups, isGrouped } = foldSources(owner, list, columns.sources, endsOf(list, found), columns.moved, context.kept)
-  const ports = new Map<PortFold['kind'], PortRule[]>()
+  const place = sets === 'many' && found.count < manyPorts ? { ...found, start: list.length, end: list.length, at: list.length } : found
+  const { groups, isGrouped } = foldSources(owner, list, columns.sources, endsOf(list, found), context.kept)
+  const kinds = kindsOf(portsIn(columns, place), sets)
   const rules: PlanRule[] = []
-  let portsAt = -1
   const writeGroups = (index: number): void => {
     for (const { set, rule: member } of groups.get(index) ?? []) {
-      context.sets.add(set)
+      own.sets.add(set)
       rules.push(member)
     }
   }
+  const writePorts = (): void => { for (const kind of kinds) rules.push(portSetRule(owner, kind)) }
   list.forEach((rule, index) => {
     writeGroups(index)
-    if (index === place.at) portsAt = rules.length
-    const fold = index >= place.start && index < place.end ? columns.ports[index]! : null
-    if (fold !== null) {
-      const parts = ports.get(fold.kind)
-      if (parts === undefined) ports.set(fold.kind, [fold.part])
-      else parts.push(fold.part)
-    } else if (isGrouped[index] === 0) rules.push(...compileRule(rule, context))
+    if (index === place.at) writePorts()
+    const isFolded = index >= place.start && index < place.end && columns.ports[index] !== null
+    if (!isFolded && isGrouped[index] === 0) rules.push(...compileRule(rule, own))
   })
   writeGroups(list.length)
-  if (portsAt < 0) portsAt = rules.length
-  rules.splice(portsAt, 0, ...portSetRules(owner, ports, context, sets))
-  return rules
+  if (place.at >= list.length) writePorts()
+  const added = own.sets.list()
+  return { place, kinds, rules, sets: added, ipsets: ipsetsOf(added, context) }
 }
 
 const compiled = new WeakMap<Rule, readonly PlanRule[]>()
@@ -127,14 +161,31 @@ function besideMatches({ verdict, limit }: Rule): readonly PlanMatch[] {
   ]
 }
 
-function portSetRules(owner: string, ports: ReadonlyMap<PortFold['kind'], readonly PortRule[]>, context: MatchContext, sets: 'always' | 'many'): PlanRule[] {
-  return kinds.flatMap((kind) => {
-    const parts = ports.get(kind) ?? []
-    const [protocol, side] = kind.split(' ') as [FoldedProtocol, 'source' | 'destination']
-    if (parts.length === 0 && (side === 'source' || sets === 'many')) return []
-    const role = context.sets.add(portSet(`${owner}:${protocol}${side === 'source' ? '-source' : ''}`, parts))
-    return [{ id: '', match: [{ kind: 'port-set', role, protocol, side }], verdict: { kind: 'accept' } }]
-  })
+function portsIn({ ports }: Columns, { start, end }: FoldPlace): ReadonlyMap<PortFold['kind'], readonly PortRule[]> {
+  const byKind = new Map<PortFold['kind'], PortRule[]>()
+  for (let index = start; index < end; index++) {
+    const fold = ports[index]!
+    if (fold === null) continue
+    const parts = byKind.get(fold.kind)
+    if (parts === undefined) byKind.set(fold.kind, [fold.part])
+    else parts.push(fold.part)
+  }
+  return byKind
+}
+
+/** Those that have a set. */
+function kindsOf(ports: ReadonlyMap<PortFold['kind'], unknown>, sets: 'always' | 'many'): readonly PortFold['kind'][] {
+  return kinds.filter((kind) => ports.has(kind) || (sets === 'always' && kind.endsWith('destination')))
+}
+
+function portRole(owner: string, kind: PortFold['kind']): string {
+  const [protocol, side] = kind.split(' ')
+  return `${owner}:${protocol}${side === 'source' ? '-source' : ''}`
+}
+
+function portSetRule(owner: string, kind: PortFold['kind']): PlanRule {
+  const [protocol, side] = kind.split(' ') as [FoldedProtocol, 'source' | 'destination']
+  return { id: '', match: [{ kind: 'port-set', role: portRole(owner, kind), protocol, side }], verdict: { kind: 'accept' } }
 }
 
 /** A rule that a port set can stand for: accepts tcp or udp ports from and to anywhere in both families. */
@@ -149,14 +200,26 @@ function portFoldOf(rule: Rule): PortFold | null {
   }
 }
 
+/** Where the sets stand. Indexes in the list. */
+interface FoldPlace {
+  /** The run of accepts. */
+  readonly start: number
+  readonly end: number
+  /** Before which the set rules go; the end without any plain port. */
+  readonly at: number
+  /** Of plain ports in it. */
+  readonly count: number
+  /** The most that another run has. */
+  readonly others: number
+}
+
 /**
- * Where the sets stand. Accepting rules may change places with each other but not with a reject, a drop or a limit, so only
+ * Accepting rules may change places with each other but not with a reject, a drop or a limit, so only
  * the rules of one run of accepts are folded: the run with most plain ports (the last of equals), which is the zone's
  * own ports and services; rich rules with other priorities have runs of their own and stay single rules.
- * `at`: index before which the set rules go; the end without any plain port.
  */
-function foldPlace({ list: rules, ports }: Columns): { start: number; end: number; at: number; count: number } {
-  let best = { start: 0, end: 0, at: rules.length, count: 0 }
+function foldPlace({ list: rules, ports }: Columns): FoldPlace {
+  let best: FoldPlace = { start: 0, end: 0, at: rules.length, count: 0, others: 0 }
   for (let start = 0; start < rules.length; start++) {
     if (!isPlainAccept(rules[start]!)) continue
     let end = start
@@ -167,14 +230,15 @@ function foldPlace({ list: rules, ports }: Columns): { start: number; end: numbe
       if (at < 0) at = end
       count++
     }
-    if (count > 0 && count >= best.count) best = { start, end, at, count }
+    if (count > 0 && count >= best.count) best = { start, end, at, count, others: best.count }
+    else best = { ...best, others: Math.max(best.others, count) }
     start = end
   }
   return best
 }
 
 /** Denials of priority 0 stand before the zone's own ports and services, accepts behind them. */
-function endsOf(list: readonly Rule[], { start, end, count }: ReturnType<typeof foldPlace>): Ends {
+function endsOf(list: readonly Rule[], { start, end, count }: FoldPlace): Ends {
   if (count > 0) return { denials: start, accepts: end }
   const first = list.findIndex(isPlainAccept)
   return { denials: first < 0 ? list.length : first, accepts: list.length }

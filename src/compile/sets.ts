@@ -185,28 +185,87 @@ export function elementSet(role: string, kind: 'prefix' | 'prefix-port', family:
   return { role, kind, family, digest, elements: textElements(entries), owners }
 }
 
-/** `rules` in the order of decision: a port that two of them hold belongs to the first. */
-export function portSet(role: string, rules: readonly PortRule[]): PlanSet {
-  const last = lastPortSets.get(role)
-  if (last !== undefined && last.rules.length === rules.length && rules.every((rule, index) => rule === last.rules[index])) return last.set
-  const portRules = disjoint(rules)
-  const set: PlanSet = {
-    role, kind: 'port', family: null, digest: digestOf(['port', ...portRules.map(portText)]), elements: new PortElements(portRules), portRules,
-  }
-  if (lastPortSets.size >= maxRemembered) lastPortSets.clear()
-  lastPortSets.set(role, { rules, set })
-  return set
+interface LastPorts {
+  readonly rules: readonly PortRule[]
+  readonly set: PlanSet
+  /** Sorted. */
+  readonly parts: readonly PortRule[]
+  /** No two rules hold the same port, so that the parts are the rules. */
+  readonly isPlain: boolean
+  readonly sum: Uint32Array
 }
 
 /** What the last compilation made of the same rules. */
-const lastPortSets = new Map<string, { readonly rules: readonly PortRule[]; readonly set: PlanSet }>()
+const lastPorts = new Map<string, LastPorts>()
 const maxRemembered = 1000
-const portTexts = new WeakMap<PortRule, string>()
 
-function portText(part: PortRule): string {
-  let text = portTexts.get(part)
-  if (text === undefined) portTexts.set(part, text = `${formatPortRange(part)}\0${part.rule}`)
-  return text
+/** `rules` in the order of decision: a port that two of them hold belongs to the first. */
+export function portSet(role: string, rules: readonly PortRule[]): PlanSet {
+  const last = lastPorts.get(role)
+  const change = last === undefined ? null : changeBetween(last.rules, rules)
+  if (last !== undefined && change !== null && change.gone.length + change.fresh.length === 0) return last.set
+  const { parts, isPlain, sum } = (last === undefined || change === null ? null : editParts(last, change)) ?? allParts(rules)
+  const set: PlanSet = { role, kind: 'port', family: null, digest: digestOf(['port', sum.join()]), elements: new PortElements(parts), portRules: parts }
+  if (lastPorts.size >= maxRemembered) lastPorts.clear()
+  lastPorts.set(role, { rules, parts, isPlain, sum, set })
+  return set
+}
+
+interface RuleChange {
+  readonly gone: readonly PortRule[]
+  readonly fresh: readonly PortRule[]
+}
+
+/** The stretch in which two lists differ. */
+function changeBetween(before: readonly PortRule[], after: readonly PortRule[]): RuleChange {
+  const shorter = Math.min(before.length, after.length)
+  let start = 0
+  while (start < shorter && before[start] === after[start]) start++
+  let end = 0
+  while (end < shorter - start && before[before.length - 1 - end] === after[after.length - 1 - end]) end++
+  return { gone: before.slice(start, before.length - end), fresh: after.slice(start, after.length - end) }
+}
+
+type Parts = Pick<LastPorts, 'parts' | 'isPlain' | 'sum'>
+
+/** null when two rules hold the same port: then it is not seen here whose it is. */
+function editParts(last: LastPorts, { gone, fresh }: RuleChange): Parts | null {
+  if (!last.isPlain) return null
+  const parts = last.parts.slice()
+  const sum = last.sum.slice()
+  for (const rule of gone) {
+    parts.splice(firstEndingAtOrAfter(parts, rule.first), 1)
+    partDigest(rule).forEach((word, index) => { sum[index]! -= word })
+  }
+  for (const rule of fresh) {
+    const at = firstEndingAtOrAfter(parts, rule.first)
+    if (at < parts.length && parts[at]!.first <= rule.last) return null
+    parts.splice(at, 0, rule)
+    partDigest(rule).forEach((word, index) => { sum[index]! += word })
+  }
+  return { parts, isPlain: true, sum }
+}
+
+function allParts(rules: readonly PortRule[]): Parts {
+  const found = disjoint(rules)
+  const sum = new Uint32Array(8)
+  for (const part of found.parts) partDigest(part).forEach((word, index) => { sum[index]! += word })
+  return { ...found, sum }
+}
+
+const partDigests = new WeakMap<PortRule, Uint32Array>()
+
+/**
+ * The digest of a set is made of the sum of these, so that one port more does not read the others again. Whoever would look for
+ * two sets of equal sums may open what he likes anyway.
+ */
+function partDigest(part: PortRule): Uint32Array {
+  let words = partDigests.get(part)
+  if (words === undefined) {
+    const bytes = createHash('sha256').update(`${formatPortRange(part)}\0${part.rule}`).digest()
+    partDigests.set(part, words = Uint32Array.from({ length: 8 }, (_, index) => bytes.readUInt32LE(index * 4)))
+  }
+  return words
 }
 
 /** Written out when somebody wants to read them. */
@@ -222,8 +281,9 @@ class PortElements {
 }
 
 /** Sorted. */
-function disjoint(rules: readonly PortRule[]): readonly PortRule[] {
+function disjoint(rules: readonly PortRule[]): Omit<Parts, 'sum'> {
   const parts: PortRule[] = []
+  let isPlain = true
   for (const rule of rules) {
     const start = firstEndingAtOrAfter(parts, rule.first)
     if (start === parts.length) {
@@ -234,6 +294,7 @@ function disjoint(rules: readonly PortRule[]): readonly PortRule[] {
       parts.splice(start, 0, rule)
       continue
     }
+    isPlain = false
     const pieces: PortRule[] = []
     let first = rule.first
     let at = start
@@ -246,7 +307,7 @@ function disjoint(rules: readonly PortRule[]): readonly PortRule[] {
     if (first <= rule.last) pieces.push(first === rule.first ? rule : { ...rule, first, last: rule.last })
     parts.splice(start, at - start, ...pieces)
   }
-  return parts
+  return { parts, isPlain }
 }
 
 /** Index of the first range that does not end before `port`; their number when all do. `parts` are sorted and disjoint. */

@@ -16,6 +16,8 @@ interface KnownList {
   readonly list: readonly unknown[]
   readonly known: readonly Known[]
   readonly values: readonly unknown[]
+  /** Nothing is wrong with it and nothing was looked up: the same list is the same again. */
+  readonly isPlain: boolean
 }
 
 interface KnownValue {
@@ -53,6 +55,10 @@ export class ItemMemory {
    */
   each<Item, Value>(name: string, list: readonly Item[], placeOf: (item: Item) => string, read: (item: Item) => Value): readonly Value[] {
     const last = this.before?.lists.get(name)
+    if (last !== undefined && last.list === list && last.isPlain && this.moved.size === 0) {
+      this.now.lists.set(name, last)
+      return last.values as readonly Value[]
+    }
     const length = list.length
     const lastLength = last?.list.length ?? 0
     let start = 0
@@ -70,7 +76,9 @@ export class ItemMemory {
         same = false
       }
     }
-    const made = same ? last! : { list, known, values: known.map(({ value }) => value) }
+    const made = same
+      ? { ...last!, list }
+      : { list, known, values: known.map(({ value }) => value), isPlain: known.every(({ isGood, answers }) => isGood && answers.length === 0) }
     this.now.lists.set(name, made)
     return made.values as readonly Value[]
   }
