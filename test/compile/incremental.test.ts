@@ -111,7 +111,8 @@ t.test('a change at a time gives what the whole gives', async (t) => {
   const cases = process.env['DERPANET_TEST_FULL'] === '1' ? 60 : 8
   t.comment(`DERPANET_SEED=${seed}`)
   const seen = { changes: 0, edits: 0, steps: 0, same: 0 }
-  for (let number = 0; number < cases; number++) {
+  // in one of fifty runs no ipset of the first few is named by a rule and changed
+  for (let number = 0; number < cases || (seen.steps === 0 && number < 4 * cases); number++) {
     const random = createRandom(seed).fork(number)
     let { runtime } = randomConfiguration(random)
     let plan = compileWhole(runtime)
