@@ -84,7 +84,8 @@ const verdicts: readonly VerdictRow[] = [
     async holds(text, our, their, judge) {
       // what cannot be printed is no part of a rule, not even in the middle of a word
       const printed = text.replace(/[\0-\x08\x0e-\x1f\x7f]/g, '')
-      const without = printed.replace(/\s+burst=("[^"]*"|'[^']*'|\S+)/g, '')
+      // a letter may be written with a backslash
+      const without = printed.replace(/\s+\\?b\\?u\\?r\\?s\\?t=("[^"]*"|'[^']*'|\S+)/g, '')
       return their.code === 'INVALID_RULE' && without !== printed && our.canonical !== undefined
         && ours(without).canonical === our.canonical.replace(/ burst=\d+/g, '') && await agrees(without, judge)
     },

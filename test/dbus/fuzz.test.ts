@@ -3,7 +3,8 @@
 // stays what it was. 20,000 of them; all 1,000,000 with DERPANET_TEST_FULL.
 import t from 'tap'
 import type { Authority } from '../../src/auth/authority.ts'
-import { messageLength } from '../../src/dbus/wire/decode.ts'
+import { decodeMessage, messageLength } from '../../src/dbus/wire/decode.ts'
+import { messageTypes, noReplyExpected } from '../../src/dbus/wire/encode.ts'
 import { createRandom, seedOfRun, type Random } from '../support/random.ts'
 import { dispatcherBench, everyCall } from './support/calls.ts'
 import { fakeService } from './support/service.ts'
@@ -41,6 +42,7 @@ t.test(`${count} mutated messages crash nothing and hold up nobody`, async (t) =
   /** What took longer than anybody may wait; most of it because the machine did something else. */
   const slow: { readonly bytes: Buffer; readonly face: '2.5' | '1.3'; readonly at: number; readonly ms: number }[] = []
   const bugs: string[] = []
+  const unanswered: number[] = []
   const used = { before: 0, after: 0 }
   for (let start = 0; start < count; start += fresh) {
     const face = random.pick(['2.5', '1.3'] as const)
@@ -52,8 +54,10 @@ t.test(`${count} mutated messages crash nothing and hold up nobody`, async (t) =
       try {
         // what the transport does: a frame by its length, then the message, and a throw is one message lost
         if (bytes.length >= 16) messageLength(bytes)
-        await bench.send(bytes, ':1.5')
+        const { type, flags } = decodeMessage(bytes)
+        const answer = await bench.send(bytes, ':1.5')
         understood++
+        if (answer === null && type === messageTypes.call && (flags & noReplyExpected) === 0) unanswered.push(index)
       } catch (error) {
         if (!(error instanceof Error) || error instanceof ReferenceError) bugs.push(`${index}: ${String(error)}`)
       }
@@ -66,6 +70,7 @@ t.test(`${count} mutated messages crash nothing and hold up nobody`, async (t) =
   used.after = process.memoryUsage().rss
   t.ok(understood > count / 10, `${understood} had a readable header`)
   t.strictSame(bugs.slice(0, 5), [], 'no bug')
+  t.strictSame(unanswered.slice(0, 5), [], 'every call with a readable header is answered')
   // a machine with other work makes single turns slow; a message that is slow by itself is slow each time
   const stalls: string[] = []
   for (const { bytes, face, at, ms } of slow) {
