@@ -85,6 +85,8 @@ function convert(where: string, node: TypeNode, value: unknown): unknown {
       }
       if (inner instanceof Map && inner.size === 0) return []
       if (!Array.isArray(inner)) return refuse(where, node, inner)
+      // of a million texts no place is named in vain
+      if (element.code === 's' && inner.every((item) => typeof item === 'string')) return inner
       return inner.map((item, index) => convert(`${where}[${index}]`, element, item))
     }
     default:

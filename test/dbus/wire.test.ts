@@ -5,6 +5,7 @@ import { args } from '../../src/dbus/members/row.ts'
 import { decodeBody, decodeMessage, messageLength, type Incoming } from '../../src/dbus/wire/decode.ts'
 import { encodeBody, encodeHeader, maxMessageBytes, messageTypes, Variant } from '../../src/dbus/wire/encode.ts'
 import { parseSignature } from '../../src/dbus/wire/signature.ts'
+import { createRandom, seedOfRun } from '../support/random.ts'
 
 function message(signature: string, values: readonly unknown[]): Incoming {
   const body = encodeBody(signature, values)
@@ -35,6 +36,29 @@ t.test('a message comes back as it was written', (t) => {
     t.equal(back.signature, signature)
     t.strictSame([back.serial, back.path, back.interface, back.member, back.destination], [7, '/a/b', 'a.b', 'C', ':1.2'])
   }
+  t.end()
+})
+
+t.test('lists of texts come back whatever is in them and however long they are', (t) => {
+  const seed = seedOfRun()
+  t.comment(`DERPANET_SEED=${seed}`)
+  const random = createRandom(seed)
+  const letters = ['a', '0', '.', 'ü', '漢', '🔥', '\x7f', '\x01']
+  const text = (): string => {
+    const most = random.pick([0, 3, 15, 15, 200, 9000])
+    const from = random.chance(0.8) ? ['1', '2', '.'] : letters
+    return Array.from({ length: random.between(0, most) }, () => random.pick(from)).join('')
+  }
+  for (let round = 0; round < 60; round++) {
+    const list = Array.from({ length: random.between(0, 400) }, text)
+    t.strictSame(decodeBody(message('sas', [text(), list]))[1], list, `${list.length} texts`)
+  }
+  const short = Array.from({ length: 5000 }, (_, index) => `10.0.0.${index}`)
+  const { bodyBytes, ...rest } = message('as', [short])
+  const zero = Buffer.from(bodyBytes)
+  zero[zero.length - 3] = 0
+  t.throws(() => decodeBody({ ...rest, bodyBytes: zero }), { message: 'text with a zero byte' })
+  t.throws(() => decodeBody({ ...rest, bodyBytes: bodyBytes.subarray(0, -2) }))
   t.end()
 })
 
