@@ -1,5 +1,5 @@
 // derpanetd: wires the edges to the one writer, listens to signals, ends with an exit status. Decides nothing.
-import { makeRoomFor, packMemory } from './frugal.ts'
+import { makeRoomFor, makeRoomForCalls, packMemory } from './frugal.ts'
 import { spawn } from 'node:child_process'
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, realpathSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
@@ -258,7 +258,7 @@ async function serveBus(daemon: Daemon, startBus: StartBus, options: CommandLine
   }
   try {
     const server = await startBus({
-      service: daemon, log, narrow: narrowSendBuffer,
+      service: daemon, log, narrow: narrowSendBuffer, onBigCall: makeRoomForCalls,
       // firewalld does not run without its own definitions; the rules of last resort are in force, but nobody is told that all is well
       compat: options.firewalldTree !== null && daemon.isShippedBroken() ? 'no' : daemon.runtime().settings.main.value.firewalldCompat,
       onMissing: (names) => daemon.notice('bus', names.length === 0 ? null

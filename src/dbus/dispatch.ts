@@ -16,10 +16,13 @@ import { isOnWhitelist } from '../auth/lockdown.ts'
 import { DerpanetError } from '../errors.ts'
 import { isLockedDown, lockdownOf } from '../model/query.ts'
 import { limitsExceeded, notSupported, propertyError, unknownMethod, wireError, derpanetErrors, type ErrorStyle } from './errors.ts'
+import { Announcements } from './announcements.ts'
 import { ArgumentError, convertArguments } from './convert.ts'
 import { FairQueue } from './fair-queue.ts'
 import type { Call, HandlerContext } from './handlers/handler.ts'
 import { nodeXml } from './introspect.ts'
+import { LongAnswers } from './long-answers.ts'
+import type { Signal } from './signals.ts'
 import type { BusLog, Outgoing } from './transport.ts'
 import { FairService } from './turnstile.ts'
 import { targetKey, type Node, type ObjectClass, type ObjectTree, type Target } from './tree.ts'
@@ -34,13 +37,16 @@ interface Options {
   readonly log: BusLog
   /** Text of Peer.GetMachineId. */
   readonly machineId: string
+  /** Called before the arguments of a dear call are read. */
+  readonly onBigCall?: (() => void) | undefined
 }
 
 /** What a caller waits for its turn with: a call, or the answer to one that took a while. */
 interface Job {
   /** null: the answer to a call that was never let in. */
   readonly call: Waiting | null
-  readonly answerBytes: number
+  /** null: not known before it is run. */
+  readonly answerBytes: number | null
   /** Throws nothing. */
   readonly run: () => void
 }
@@ -53,6 +59,8 @@ interface Waiting {
   readonly node: Node
   readonly objectClass: ObjectClass
   readonly target: Target
+  /** Its arguments are read and it is not answered: of those that are dear there are only so many. */
+  isRead: boolean
   /** No longer under way. */
   isOver: boolean
 }
@@ -88,31 +96,46 @@ const littleBytes = 64 * 1024
 const dearMs = littleBytes / readBytesPerMs
 /** They wait so long at most while more comes in. */
 const dearPauseMs = 100
+/** Of all callers: read they take several times as much memory. */
+const maxDearRead = 2
 /** What an answer costs the bus, and so whoever waits behind it: about so long for each, and a millisecond for so many bytes. */
 const answerMs = 0.03
 const bytesPerMs = 100_000
+/** How long the longest answer of a member is remembered. */
+const lengthMs = 30_000
 const costOf = (answerBytes: number): number => answerMs + answerBytes / bytesPerMs
 
 export class Dispatcher {
   private readonly options: Options
   private readonly fair: FairService
   private readonly contexts = new WeakMap<Subject, HandlerContext>()
-  private readonly queue = new FairQueue<Job>()
+  private readonly queue = new FairQueue<Job>(({ call, answerBytes }) => costOf(answerBytes ?? (call === null ? 0 : this.expectedBytes(call.target))))
   private readonly underWay = new Map<string, UnderWay>()
   private bytesOfAll = 0
   /** Of answers that wait for their turn. */
   private answerBytes = 0
   private isScheduled = false
+  private timer: NodeJS.Timeout | null = null
+  private readonly longAnswers = new LongAnswers()
+  private readonly announcements: Announcements
+  /** The longest answer of a member lately: what the next one is expected to be. */
+  private readonly lengths = new WeakMap<Target, { readonly bytes: number; readonly atMs: number }>()
   /** What is answered now was let in when there was room for it. */
   private isTaking = false
   /** What had come in before the last turn, and when dear calls could be taken. */
   private heardBefore: number | null = 0
   private dearAtMs = 0
+  private dearRead = 0
   private window = { sinceMs: 0, spentMs: 0 }
 
   constructor(options: Options) {
     this.options = options
-    this.fair = new FairService(options.context.service, { mayLook: () => this.answerBytes < maxAnswerBytes })
+    this.announcements = new Announcements(options.out)
+    this.fair = new FairService(options.context.service, {
+      mayLook: () => this.answerBytes < maxAnswerBytes,
+      othersWait: () => this.queue.hasReady,
+      told: () => this.announcements.gone(),
+    })
   }
 
   /** Never throws. */
@@ -138,15 +161,23 @@ export class Dispatcher {
       if (!isMute) this.fail(message, limitsExceeded('too many calls of this caller are not answered yet'), objectClass.style)
       return
     }
-    const call: Waiting = { message, bytes: bytes + callBytes, node, objectClass, target, isOver: false }
-    if (bytes > littleBytes || this.queue.hasReady || this.queue.isBusy(sender) || !this.hasTimeLeft() || out.waitForRoom(this.schedule)) {
+    const call: Waiting = { message, bytes: bytes + callBytes, node, objectClass, target, isRead: false, isOver: false }
+    const expected = this.expectedBytes(target)
+    this.longAnswers.isAsked(expected, performance.now())
+    if (isDear(call) || this.queue.hasReady || this.queue.isBusy(sender) || !this.hasTimeLeft() || !this.hasRoomFor(expected)) {
       // a small part of what came in would keep the whole of it
       if (bytes * 2 < message.bodyBytes.buffer.byteLength) call.message = { ...message, bodyBytes: Buffer.from(message.bodyBytes) }
-      this.queue.push(sender, { call, answerBytes: 0, run: () => { this.take(call) } }, bytes / readBytesPerMs)
+      this.queue.push(sender, { call, answerBytes: null, run: () => { this.take(call) } }, bytes / readBytesPerMs)
       this.schedule()
       return
     }
     this.window.spentMs += this.take(call)
+  }
+
+  /** Sends signals in their order; many of them leave between answers. */
+  announce(signals: readonly Signal[]): void {
+    this.announcements.add(signals)
+    if (!this.announcements.isEmpty) this.schedule()
   }
 
   /** The bus says this name is gone: what it still wants, nobody waits for. */
@@ -154,20 +185,46 @@ export class Dispatcher {
     this.options.authority.forget(sender)
     for (const { call, answerBytes } of [...this.queue.forget(sender), ...this.queue.forget(answersTo(sender))]) {
       if (call !== null) this.release(call)
-      this.leaves(answerBytes)
+      this.leaves(answerBytes ?? 0)
     }
   }
 
   /** Sends an answer, at once when it goes ahead of nobody whose turn is earlier. */
   private answer(sender: string, call: Waiting | null, answerBytes: number, send: () => void): void {
-    if (this.isTaking || !(this.queue.hasReady || this.options.out.waitForRoom(this.schedule))) return send()
-    const run = (): void => {
+    const leave = (): void => {
+      const isTelling = this.longAnswers.begins(answerBytes, performance.now())
       send()
+      // the turn looks how long it took
+      if (isTelling) this.options.out.waitForRoom(this.schedule)
+    }
+    if (this.isTaking || !(this.queue.hasReady || !this.hasRoomFor(answerBytes))) return leave()
+    const run = (): void => {
+      this.queue.charge(answersTo(sender), costOf(answerBytes))
+      leave()
       this.leaves(answerBytes)
     }
     this.answerBytes += answerBytes
-    this.queue.push(answersTo(sender), { call, answerBytes, run }, costOf(answerBytes))
+    this.queue.push(answersTo(sender), { call, answerBytes, run })
     this.schedule()
+  }
+
+  /** Whether an answer of so many bytes may leave now. */
+  private hasRoomFor(answerBytes: number): boolean {
+    if (this.options.out.waitForRoom(this.schedule)) return false
+    const now = performance.now()
+    this.longAnswers.hasRoom(now)
+    return answerBytes <= this.longAnswers.mostBytes(now)
+  }
+
+  private expectedBytes(target: Target): number {
+    return this.lengths.get(target)?.bytes ?? 0
+  }
+
+  /** So long answers as this one is are expected of a member for a while. */
+  private learn(target: Target, bytes: number): void {
+    const known = this.lengths.get(target)
+    const now = performance.now()
+    if (known === undefined || bytes >= known.bytes || now - known.atMs > lengthMs) this.lengths.set(target, { bytes, atMs: now })
   }
 
   /** So much of what waited to be sent waits no more. */
@@ -197,6 +254,7 @@ export class Dispatcher {
     if (call.isOver) return
     call.isOver = true
     const { message: { sender }, bytes } = call
+    if (call.isRead && isDear(call)) this.dearRead--
     this.bytesOfAll -= bytes
     const own = this.underWay.get(sender)
     if (own === undefined) return
@@ -223,22 +281,30 @@ export class Dispatcher {
     // Megabytes are read only when nothing more comes in: who asks a little may be behind them.
     const now = performance.now()
     const heard = out.heard()
-    const mayBeDear = (heard !== null && heard === this.heardBefore) || now - this.dearAtMs > dearPauseMs
+    const mayBeDear = this.dearRead < maxDearRead && ((heard !== null && heard === this.heardBefore) || now - this.dearAtMs > dearPauseMs)
     this.heardBefore = heard
+    if (out.waitForRoom(this.schedule)) return
+    this.longAnswers.hasRoom(now)
+    const mostCost = costOf(this.longAnswers.mostBytes(now))
     out.together(() => {
       const end = now + turnMs
       do {
         if (out.waitForRoom(this.schedule)) return
-        const job = this.queue.next(mayBeDear ? Infinity : dearMs)
-        if (job === null) {
-          if (this.queue.hasReady) setTimeout(this.schedule, 1)
+        const job = this.queue.next(mayBeDear && this.dearRead < maxDearRead ? Infinity : dearMs, mostCost)
+        job?.run()
+        if (!this.announcements.sendNext() && job === null) {
+          if (this.queue.hasReady) this.timer ??= setTimeout(this.onTimer, 1)
           return
         }
-        job.run()
       } while (performance.now() < end)
       if (mayBeDear) this.dearAtMs = performance.now()
-      if (this.queue.hasReady) this.schedule()
+      if (this.queue.hasReady || !this.announcements.isEmpty) this.schedule()
     })
+  }
+
+  private readonly onTimer = (): void => {
+    this.timer = null
+    this.schedule()
   }
 
   /** Answers it, or begins to. Returns the milliseconds it took. */
@@ -284,6 +350,7 @@ export class Dispatcher {
       return this.refuse(call, error)
     }
     this.queue.charge(message.sender, costOf(body.bytes.length))
+    if (this.isTaking) this.learn(target, body.bytes.length)
     this.answer(message.sender, call, body.bytes.length, () => {
       this.release(call)
       this.options.out.reply(message, body)
@@ -295,9 +362,15 @@ export class Dispatcher {
     this.fail(call.message, error, call.objectClass.style)
   }
 
-  private resultOf({ message, node, objectClass, target }: Waiting, subject: Subject): unknown {
+  private resultOf(waiting: Waiting, subject: Subject): unknown {
+    const { message, node, objectClass, target } = waiting
     const call: Call = { context: this.contextOf(subject), caller: subject, ...(node.object === undefined ? {} : { object: node.object }) }
     if (this.isLockedOut(target, subject)) throw new DerpanetError('ACCESS_DENIED', 'lockdown is enabled')
+    waiting.isRead = true
+    if (isDear(waiting)) {
+      this.dearRead++
+      this.options.onBigCall?.()
+    }
     const args = convertArguments(target.row.in, readBody(message))
     if (target.builtIn) return this.builtIn(call, node, objectClass, target.row.name, args)
     if (target.handler === undefined) throw notSupported(target.interfaceName, target.row.name)
@@ -385,6 +458,10 @@ export class Dispatcher {
       }
     })
   }
+}
+
+function isDear({ bytes }: Waiting): boolean {
+  return bytes > littleBytes + callBytes
 }
 
 function shown(name: string): string {

@@ -22,9 +22,15 @@ export class FairQueue<Item> {
   private readonly flows = new Map<string, Flow<Item>>()
   /** Those with something that may be taken; who was served last is at the end. */
   private readonly ready = new Set<Flow<Item>>()
+  private readonly expected: (item: Item) => number
   private turn = 0
   /** What whoever got least of those that wait had got. */
   private least = 0
+
+  /** `expected` is what a call will cost beyond what is known when it comes, as far as it can be guessed when it is its turn. */
+  constructor(expected: (item: Item) => number = () => 0) {
+    this.expected = expected
+  }
 
   /** Whether what this sender sends now has to wait behind what it sent before. */
   isBusy(sender: string): boolean {
@@ -58,27 +64,29 @@ export class FairQueue<Item> {
     this.enter(flow)
   }
 
-  /** null when nothing waits that costs at most so much, or everything that waits is blocked. */
-  next(maxCost = Infinity): Item | null {
+  /** null when nothing waits that costs at most so much, and is expected to cost at most so much beyond that, or all of it is blocked. */
+  next(maxCost = Infinity, maxExpected = Infinity): Item | null {
     const isOfLeast = ++this.turn % turnsOfLeast === 0
     let best: Flow<Item> | null = null
     let bestKey = Infinity
     for (const flow of this.ready) {
-      const cost = flow.items[0]?.cost ?? 0
-      if (cost > maxCost) continue
-      const key = isOfLeast ? flow.spent : flow.items.length * (cost + flow.lastCost)
+      const [head] = flow.items
+      if (head === undefined || head.cost > maxCost) continue
+      const expected = this.expected(head.item)
+      if (expected > maxExpected) continue
+      const key = isOfLeast ? flow.spent : flow.items.length * (head.cost + Math.max(expected, flow.lastCost))
       if (key < bestKey) {
         best = flow
         bestKey = key
       }
     }
-    const head = best?.items.shift()
-    if (best === null || head === undefined) return null
+    const taken = best?.items.shift()
+    if (best === null || taken === undefined) return null
     if (isOfLeast) this.least = best.spent
-    best.spent += head.cost
+    best.spent += taken.cost
     this.ready.delete(best)
     if (best.items.length > 0) this.ready.add(best)
-    return head.item
+    return taken.item
   }
 
   /** What a call of this sender has cost, beyond what was known when it came. */

@@ -28,6 +28,8 @@ export interface BusOptions {
   readonly address?: string | undefined
   /** Makes the send buffer of a socket as small as can be; absent, or when it throws, an answer may wait behind some 200 KiB. */
   readonly narrow?: (fd: number) => void
+  /** Called before hundreds of kilobytes of arguments are read. */
+  readonly onBigCall?: () => void
   /** Which of firewalld's faces is shown; `auto` is what this host's clients know, `no` shows only our own interface. */
   readonly compat: Face | 'auto' | 'no'
   readonly log: BusLog
@@ -52,7 +54,7 @@ function machineId(): string {
 }
 
 /** Rejects when the bus cannot be reached, and with whatever `inForce` rejects with. */
-export async function startBus({ service, inForce, address, narrow, compat, log, onMissing = () => undefined }: BusOptions): Promise<BusServer> {
+export async function startBus({ service, inForce, address, narrow, onBigCall, compat, log, onMissing = () => undefined }: BusOptions): Promise<BusServer> {
   const face: Face = compat === 'no' ? '2.5' : compat === 'auto' ? installedFace() : compat
   const withFirewalld = compat !== 'no'
   const numbers = new ObjectNumbers()
@@ -68,7 +70,7 @@ export async function startBus({ service, inForce, address, narrow, compat, log,
   const tree = new ObjectTree(table, context, withFirewalld)
   const transport = await connecting
   const authority = createAuthority({ bus: transport, log })
-  const dispatcher = new Dispatcher({ tree, context, authority, out: transport, log, machineId: machineId() })
+  const dispatcher = new Dispatcher({ tree, context, authority, out: transport, log, machineId: machineId(), onBigCall })
   const signals = new SignalMaker(table)
 
   transport.onCall((call) => dispatcher.handle(call))
@@ -107,7 +109,10 @@ export async function startBus({ service, inForce, address, narrow, compat, log,
     if (event.kind === 'files-changed') return adopt()
     try {
       const shown = withFirewalld ? signals.firewalld(event, context) : []
-      for (const one of [...shown, ...signals.derpanet(event)]) transport.signal(one.path, one.interface, one.member, one.body)
+      const told = [...shown, ...signals.derpanet(event)]
+      // Reloaded, of which everybody looks at everything again, may come behind what has changed since
+      if (event.kind === 'change') for (const one of told) transport.signal(one.path, one.interface, one.member, one.body)
+      else dispatcher.announce(told)
       // after the last of several events: what was removed is known by its number until then
       if (event.kind === 'permanent') queueMicrotask(() => numbers.follow(service.permanent()))
     } catch (error) {

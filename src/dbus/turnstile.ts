@@ -35,6 +35,8 @@ interface TurnstileOptions {
   readonly clock: () => number
   /** While it says no, nothing begins; whoever changes its mind calls `resume`. */
   readonly mayGo?: () => boolean
+  /** Told how many milliseconds nobody else had a turn, because one was begun. */
+  readonly began?: (heldMs: number) => void
 }
 
 /** Lines of calls of one sort; so many of them are under way at once, reloads apart. */
@@ -44,6 +46,7 @@ export class Turnstile {
   private readonly maxWaiting: number
   private readonly clock: () => number
   private readonly mayGo: () => boolean
+  private readonly began: (heldMs: number) => void
   private running = 0
 
   constructor(options: TurnstileOptions) {
@@ -51,6 +54,7 @@ export class Turnstile {
     this.maxWaiting = options.maxWaiting
     this.clock = options.clock
     this.mayGo = options.mayGo ?? (() => true)
+    this.began = options.began ?? (() => {})
   }
 
   /** Resolves or rejects with what `run` does. Rejects with LimitsExceeded when too many of this caller wait. */
@@ -92,7 +96,9 @@ export class Turnstile {
     line.running++
     line.isReloading = task.isReload
     if (!task.isReload) this.running++
-    void task.run().finally(() => {
+    const ends = task.run()
+    this.began(this.clock() - begun)
+    void ends.finally(() => {
       line.running--
       if (!task.isReload) this.running--
       line.spentMs = this.spentOf(line) + this.clock() - begun
@@ -136,6 +142,17 @@ export class Turnstile {
 const maxWaitingChanges = 8192
 /** Each may give 15 MiB of text. */
 const maxWaitingLooks = 256
+/** To start a tool holds everybody up for some milliseconds; while others wait so many times that passes before the next. */
+const lookRestTimes = 10
+
+interface FairOptions {
+  readonly clock?: () => number
+  readonly mayLook?: () => boolean
+  /** Whether calls wait to be answered. */
+  readonly othersWait?: () => boolean
+  /** Resolves when the signals of what was done have left; null when they have. */
+  readonly told?: () => Promise<void> | null
+}
 
 /** One service, in turns. */
 export class FairService {
@@ -143,14 +160,27 @@ export class FairService {
   private readonly changes: Turnstile
   private readonly looks: Turnstile
   private readonly urgent: Turnstile
+  private readonly told: () => Promise<void> | null
+  private restedMs = -Infinity
+  private timer: NodeJS.Timeout | null = null
   private readonly views = new WeakMap<Caller, FirewallService>()
 
-  constructor(service: FirewallService, options: { readonly clock?: () => number; readonly mayLook?: () => boolean } = {}) {
-    const { clock = () => performance.now(), mayLook = () => true } = options
+  constructor(service: FirewallService, options: FairOptions = {}) {
+    const { clock = () => performance.now(), mayLook = () => true, othersWait = () => false, told = () => null } = options
+    const hasRested = (): boolean => {
+      const restMs = this.restedMs - clock()
+      if (restMs <= 0 || !othersWait()) return true
+      this.timer ??= setTimeout(() => {
+        this.timer = null
+        this.resume()
+      }, restMs)
+      return false
+    }
     this.service = service
+    this.told = told
     // one works and one waits: the writer is never without work, and who comes next is decided as late as can be
     this.changes = new Turnstile({ places: 2, maxWaiting: maxWaitingChanges, clock })
-    this.looks = new Turnstile({ places: 2, maxWaiting: maxWaitingLooks, clock, mayGo: mayLook })
+    this.looks = new Turnstile({ places: 2, maxWaiting: maxWaitingLooks, clock, mayGo: () => mayLook() && hasRested(), began: (heldMs) => { this.restedMs = clock() + heldMs * lookRestTimes } })
     // an emergency, and what ends one, wait for nobody but the caller's own
     this.urgent = new Turnstile({ places: Infinity, maxWaiting: maxWaitingLooks, clock })
   }
@@ -173,6 +203,12 @@ export class FairService {
   private viewOf(name: string): FirewallService {
     const { service } = this
     const change = <Result>(run: () => Promise<Result>): Promise<Result> => this.changes.pass(name, run)
+    /** Whoever waits for it hears first what it did. What may tell of hundreds of things keeps its place until that has left. */
+    const whole = async <Result>(run: () => Promise<Result>): Promise<Result> => {
+      const result = await run()
+      await this.told()
+      return result
+    }
     const urgent = <Result>(run: () => Promise<Result>): Promise<Result> => this.urgent.pass(name, run)
     const look = <Result>(run: () => Promise<Result>): Promise<Result> => this.looks.pass(name, run)
     return {
@@ -183,13 +219,13 @@ export class FairService {
       subscribe: (listener) => service.subscribe(listener),
       change: (asked, caller) => (isUrgent(asked) ? urgent : change)(() => service.change(asked, caller)),
       confirm: (caller) => urgent(() => service.confirm(caller)),
-      reload: (caller, options) => this.changes.pass(name, () => service.reload(caller, options), true),
-      changePermanent: (asked, caller) => change(() => service.changePermanent(asked, caller)),
-      runtimeToPermanent: (options, caller) => change(() => service.runtimeToPermanent(options, caller)),
-      resetToDefaults: (caller) => change(() => service.resetToDefaults(caller)),
+      reload: (caller, options) => this.changes.pass(name, () => whole(() => service.reload(caller, options)), true),
+      changePermanent: (asked, caller) => whole(() => change(() => service.changePermanent(asked, caller))),
+      runtimeToPermanent: (options, caller) => whole(() => change(() => service.runtimeToPermanent(options, caller))),
+      resetToDefaults: (caller) => change(() => whole(() => service.resetToDefaults(caller))),
       adoptFiles: (caller) => change(() => service.adoptFiles(caller)),
-      apply: (changes, options, caller) => change(() => service.apply(changes, options, caller)),
-      undo: (generation, options, caller) => change(() => service.undo(generation, options, caller)),
+      apply: (changes, options, caller) => change(() => whole(() => service.apply(changes, options, caller))),
+      undo: (generation, options, caller) => change(() => whole(() => service.undo(generation, options, caller))),
       passthrough: (ipv, args, caller) => (onlyReads(args) ? look : change)(() => service.passthrough(ipv, args, caller)),
       status: () => look(() => service.status()),
       counters: () => look(() => service.counters()),

@@ -221,7 +221,7 @@ t.test('while the bus takes little, who asks once is answered before those who a
   const before = answered.length
   for (let each = 0; each < 50; each++) say(noSuch, 'loud')
   t.equal(answered.length, before, 'errors wait for room as well')
-  await leave(8)
+  await leave(60)
   t.ok(answered.slice(before).some((name) => name === 'loud') && answered.slice(before).some((name) => name !== 'loud'), 'and take turns')
   t.strictSame(bench.bugs, [])
 })
