@@ -39,10 +39,26 @@ function textElements(entries: readonly string[]): SetElements {
   return { kind: 'text', entries }
 }
 
+const maxRemembered = 1000
+
+/** What the last compilation made under a role, and of what. */
+const lastTextSets = new Map<string, { readonly text: string; readonly set: PlanSet }>()
+
+/** Most sets are what they were, and a hash costs more than all else about a small one. */
+function textSet(role: string, kind: 'prefix' | 'interface', family: Family, entries: readonly string[]): PlanSet {
+  const text = [kind, family, ...entries].join('\0')
+  const last = lastTextSets.get(role)
+  if (last?.text === text) return last.set
+  const set: PlanSet = { role, kind, family, digest: digestOf([text]), elements: textElements(entries) }
+  if (lastTextSets.size >= maxRemembered) lastTextSets.clear()
+  lastTextSets.set(role, { text, set })
+  return set
+}
+
 /** Order and repetition of `prefixes` do not matter. A /0 becomes two /1, because hash:net holds no /0. */
 export function prefixSet(role: string, family: Family, prefixes: readonly Prefix[]): PlanSet {
   const entries = [...new Set(prefixes.flatMap(splitAll).map(formatPrefix))].sort()
-  return { role, kind: 'prefix', family, digest: digestOf(['prefix', family, ...entries]), elements: textElements(entries) }
+  return textSet(role, 'prefix', family, entries)
 }
 
 function splitAll(prefix: Prefix): Prefix[] {
@@ -78,10 +94,7 @@ export function interfaceSets(role: string, family: Family, interfaces: readonly
   const sets: PlanSet[] = []
   for (let start = 0; start < entries.length; start += interfacesOfSet) {
     const some = entries.slice(start, start + interfacesOfSet)
-    sets.push({
-      role: start === 0 ? role : `${role}:${start / interfacesOfSet + 1}`, kind: 'interface', family,
-      digest: digestOf(['interface', family, ...some]), elements: textElements(some),
-    })
+    sets.push(textSet(start === 0 ? role : `${role}:${start / interfacesOfSet + 1}`, 'interface', family, some))
   }
   return sets
 }
@@ -197,7 +210,6 @@ interface LastPorts {
 
 /** What the last compilation made of the same rules. */
 const lastPorts = new Map<string, LastPorts>()
-const maxRemembered = 1000
 
 /** `rules` in the order of decision: a port that two of them hold belongs to the first. */
 export function portSet(role: string, rules: readonly PortRule[]): PlanSet {
