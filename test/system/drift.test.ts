@@ -86,7 +86,7 @@ t.test('the XDP program comes back, and two that fight do not loop for ever', { 
   const { host, daemon } = await startHost('drift-xdp', 'nft')
   t.teardown(() => host.stop())
   const attached = async (): Promise<boolean> => / xdp|prog\/xdp/.test(await host.firewall.ok(['ip', '-details', 'link', 'show', 'ext0']))
-  t.ok(await attached(), 'it is there to begin with')
+  await eventually('it is there to begin with', 5000, attached)
 
   await t.test('its link is detached', async (t) => {
     await host.firewall.ok(['bpftool', 'link', 'detach', 'pinned', '/run/derpanet/bpf/links/ext0'])
