@@ -35,9 +35,17 @@ interface TurnstileOptions {
   readonly clock: () => number
   /** While it says no, nothing begins; whoever changes its mind calls `resume`. */
   readonly mayGo?: () => boolean
-  /** Told how many milliseconds nobody else had a turn, because one was begun. */
-  readonly began?: (heldMs: number) => void
+  /** Whether calls wait to be answered: what is done here keeps them waiting, so there is a pause after each. */
+  readonly othersWait?: () => boolean
 }
+
+/**
+ * Whoever starts a tool is held up until it runs, beside a flood for 7 to 30 ms, and what is not read meanwhile queues at the bus in
+ * front of everybody's next call. So while others wait it pauses so many times what the last one took, but not long: who changes
+ * something waits as well.
+ */
+const pauseTimes = 3
+const maxPauseMs = 120
 
 /** Lines of calls of one sort; so many of them are under way at once, reloads apart. */
 export class Turnstile {
@@ -46,15 +54,17 @@ export class Turnstile {
   private readonly maxWaiting: number
   private readonly clock: () => number
   private readonly mayGo: () => boolean
-  private readonly began: (heldMs: number) => void
+  private readonly othersWait: () => boolean
   private running = 0
+  private pauseEndsMs = -Infinity
+  private timer: NodeJS.Timeout | null = null
 
   constructor(options: TurnstileOptions) {
     this.places = options.places
     this.maxWaiting = options.maxWaiting
     this.clock = options.clock
     this.mayGo = options.mayGo ?? (() => true)
-    this.began = options.began ?? (() => {})
+    this.othersWait = options.othersWait ?? (() => false)
   }
 
   /** Resolves or rejects with what `run` does. Rejects with LimitsExceeded when too many of this caller wait. */
@@ -84,9 +94,19 @@ export class Turnstile {
   resume(): void {
     while (this.mayGo()) {
       const line = this.nextLine()
-      if (line === null) return
+      if (line === null || this.isPausing()) return
       this.start(line)
     }
+  }
+
+  private isPausing(): boolean {
+    const leftMs = this.pauseEndsMs - this.clock()
+    if (leftMs <= 0 || !this.othersWait()) return false
+    this.timer ??= setTimeout(() => {
+      this.timer = null
+      this.resume()
+    }, leftMs)
+    return true
   }
 
   private start(line: Line): void {
@@ -96,13 +116,13 @@ export class Turnstile {
     line.running++
     line.isReloading = task.isReload
     if (!task.isReload) this.running++
-    const ends = task.run()
-    this.began(this.clock() - begun)
-    void ends.finally(() => {
+    void task.run().finally(() => {
       line.running--
       if (!task.isReload) this.running--
-      line.spentMs = this.spentOf(line) + this.clock() - begun
-      line.atMs = this.clock()
+      const now = this.clock()
+      line.spentMs = this.spentOf(line) + now - begun
+      line.atMs = now
+      this.pauseEndsMs = now + Math.min((now - begun) * pauseTimes, maxPauseMs)
       this.sweep()
       this.resume()
     })
@@ -142,8 +162,6 @@ export class Turnstile {
 const maxWaitingChanges = 8192
 /** Each may give 15 MiB of text. */
 const maxWaitingLooks = 256
-/** To start a tool holds everybody up for some milliseconds; while others wait so many times that passes before the next. */
-const lookRestTimes = 10
 
 interface FairOptions {
   readonly clock?: () => number
@@ -161,26 +179,15 @@ export class FairService {
   private readonly looks: Turnstile
   private readonly urgent: Turnstile
   private readonly told: () => Promise<void> | null
-  private restedMs = -Infinity
-  private timer: NodeJS.Timeout | null = null
   private readonly views = new WeakMap<Caller, FirewallService>()
 
   constructor(service: FirewallService, options: FairOptions = {}) {
     const { clock = () => performance.now(), mayLook = () => true, othersWait = () => false, told = () => null } = options
-    const hasRested = (): boolean => {
-      const restMs = this.restedMs - clock()
-      if (restMs <= 0 || !othersWait()) return true
-      this.timer ??= setTimeout(() => {
-        this.timer = null
-        this.resume()
-      }, restMs)
-      return false
-    }
     this.service = service
     this.told = told
     // one works and one waits: the writer is never without work, and who comes next is decided as late as can be
-    this.changes = new Turnstile({ places: 2, maxWaiting: maxWaitingChanges, clock })
-    this.looks = new Turnstile({ places: 2, maxWaiting: maxWaitingLooks, clock, mayGo: () => mayLook() && hasRested(), began: (heldMs) => { this.restedMs = clock() + heldMs * lookRestTimes } })
+    this.changes = new Turnstile({ places: 2, maxWaiting: maxWaitingChanges, clock, othersWait })
+    this.looks = new Turnstile({ places: 2, maxWaiting: maxWaitingLooks, clock, othersWait, mayGo: mayLook })
     // an emergency, and what ends one, wait for nobody but the caller's own
     this.urgent = new Turnstile({ places: Infinity, maxWaiting: maxWaitingLooks, clock })
   }

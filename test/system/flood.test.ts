@@ -3,9 +3,8 @@
 // and closed, tools run, megabytes of arguments, callers who want no answer or never read theirs, and a user who may nothing.
 // Meanwhile an admin asks and changes. Always: nothing fails, memory is bounded, all recovers; for 5 s, of all sorts together and
 // at a rate that leaves another test room. With DERPANET_TEST_FULL each sort for 20 s as fast as it goes, and how long the admin
-// waits is judged: by how long bus and daemon ran meanwhile, which is what an idle machine takes, because on a busy one the
-// clock says how busy it is. Where the bus itself takes longer (callers whom its limit of unanswered calls does not bound), a
-// service that does nothing is the measure.
+// waits is judged, by the clock: it wants an idle machine. Where the bus itself takes longer than the limits allow (callers whom
+// its limit of unanswered calls does not bound), a service that does nothing is the measure: half as long again as beside that.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -20,6 +19,7 @@ const limits = { getterMs: 100, changeMs: 500, grownMb: 250, leftMb: 150 } as co
 const kinds: Readonly<Record<string, 'daemon' | 'bus'>> = isFull
   ? { wait: 'daemon', pipe: 'daemon', change: 'daemon', look: 'daemon', big: 'daemon', mute: 'bus', deaf: 'bus', mix: 'bus' }
   : { mix: 'daemon' }
+const besideNobody = 1.5
 const seconds = isFull ? 20 : 5
 /** Of root's callers and of the other user's each. */
 const sampleRate = 1500
@@ -65,8 +65,12 @@ t.test('an admin is answered while a hundred callers flood the daemon', { skip: 
       if (isFull) {
         const bus = whose === 'bus' ? await atNobody(kind, folder) : null
         if (bus !== null) t.comment(shown('a service that does nothing', bus))
-        t.ok(admin.getter.length > 0 && p99(admin.getter) < limits.getterMs, `a getter takes ${p99(admin.getter).toFixed(0)} ms at p99`)
-        t.ok(admin.change.length > 0 && p99(admin.change) < limits.changeMs, `a port takes ${p99(admin.change).toFixed(0)} ms at p99`)
+        for (const [what, samples, limitMs, beside] of [
+          ['a getter', admin.getter, limits.getterMs, bus?.admin.getter], ['a port', admin.change, limits.changeMs, bus?.admin.change],
+        ] as const) {
+          const mostMs = Math.max(limitMs, beside === undefined ? 0 : p99(beside) * besideNobody)
+          t.ok(samples.length > 0 && p99(samples) < mostMs, `${what} takes ${p99(samples).toFixed(0)} ms at p99, at most ${mostMs.toFixed(0)}`)
+        }
       }
       const peak = await statusMb(host, servicePid, 'VmHWM')
       t.ok(peak - before < limits.grownMb, `memory: ${before.toFixed(0)} MB before, ${peak.toFixed(0)} MB at most`)
