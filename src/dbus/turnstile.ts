@@ -37,15 +37,25 @@ interface TurnstileOptions {
   readonly mayGo?: () => boolean
   /** Whether calls wait to be answered: what is done here keeps them waiting, so there is a pause after each. */
   readonly othersWait?: () => boolean
+  readonly pause?: Pause
 }
 
 /**
  * Whoever starts a tool is held up until it runs, beside a flood for 7 to 30 ms, and what is not read meanwhile queues at the bus in
- * front of everybody's next call. So while others wait it pauses so many times what the last one took, but not long: who changes
- * something waits as well.
+ * front of everybody's next call. So while others wait it pauses so many times what the last one took, up to a limit.
  */
-const pauseTimes = 3
-const maxPauseMs = 120
+interface Pause {
+  readonly times: number
+  readonly mostMs: number
+}
+const changePause: Pause = { times: 3, mostMs: 120 }
+const lookPause: Pause = { times: 10, mostMs: 1000 }
+const reloadPause: Pause = { times: 10, mostMs: 3000 }
+const lookAgainMs = 20
+
+function pauseAfter(tookMs: number, { times, mostMs }: Pause): number {
+  return Math.min(tookMs * times, mostMs)
+}
 
 /** Lines of calls of one sort; so many of them are under way at once, reloads apart. */
 export class Turnstile {
@@ -56,7 +66,9 @@ export class Turnstile {
   private readonly mayGo: () => boolean
   private readonly othersWait: () => boolean
   private running = 0
+  private readonly pause: Pause
   private pauseEndsMs = -Infinity
+  private reloadPauseEndsMs = -Infinity
   private timer: NodeJS.Timeout | null = null
 
   constructor(options: TurnstileOptions) {
@@ -65,6 +77,7 @@ export class Turnstile {
     this.clock = options.clock
     this.mayGo = options.mayGo ?? (() => true)
     this.othersWait = options.othersWait ?? (() => false)
+    this.pause = options.pause ?? changePause
   }
 
   /** Resolves or rejects with what `run` does. Rejects with LimitsExceeded when too many of this caller wait. */
@@ -94,18 +107,19 @@ export class Turnstile {
   resume(): void {
     while (this.mayGo()) {
       const line = this.nextLine()
-      if (line === null || this.isPausing()) return
+      if (line === null || this.isPausing(this.pauseEndsMs)) return
       this.start(line)
     }
   }
 
-  private isPausing(): boolean {
-    const leftMs = this.pauseEndsMs - this.clock()
+  private isPausing(untilMs: number): boolean {
+    const leftMs = untilMs - this.clock()
     if (leftMs <= 0 || !this.othersWait()) return false
+    // looked at again before it ends: others may stop waiting, and there is one timer for two pauses
     this.timer ??= setTimeout(() => {
       this.timer = null
       this.resume()
-    }, leftMs)
+    }, Math.min(leftMs, lookAgainMs))
     return true
   }
 
@@ -122,7 +136,8 @@ export class Turnstile {
       const now = this.clock()
       line.spentMs = this.spentOf(line) + now - begun
       line.atMs = now
-      this.pauseEndsMs = now + Math.min((now - begun) * pauseTimes, maxPauseMs)
+      this.pauseEndsMs = now + pauseAfter(now - begun, this.pause)
+      if (task.isReload) this.reloadPauseEndsMs = now + pauseAfter(now - begun, reloadPause)
       this.sweep()
       this.resume()
     })
@@ -138,7 +153,7 @@ export class Turnstile {
     for (const line of this.lines.values()) {
       const [head] = line.waiting
       if (head === undefined) continue
-      const mayStart = head.isReload ? line.running === 0 || line.isReloading : line.running === 0 && this.running < this.places
+      const mayStart = head.isReload ? (line.running === 0 || line.isReloading) && !this.isPausing(this.reloadPauseEndsMs) : line.running === 0 && this.running < this.places
       if (!mayStart) continue
       const weight = (this.spentOf(line) + leastSpentMs) * line.waiting.length
       if (weight < least) {
@@ -187,7 +202,7 @@ export class FairService {
     this.told = told
     // one works and one waits: the writer is never without work, and who comes next is decided as late as can be
     this.changes = new Turnstile({ places: 2, maxWaiting: maxWaitingChanges, clock, othersWait })
-    this.looks = new Turnstile({ places: 2, maxWaiting: maxWaitingLooks, clock, othersWait, mayGo: mayLook })
+    this.looks = new Turnstile({ places: 2, maxWaiting: maxWaitingLooks, clock, othersWait, pause: lookPause, mayGo: mayLook })
     // an emergency, and what ends one, wait for nobody but the caller's own
     this.urgent = new Turnstile({ places: Infinity, maxWaiting: maxWaitingLooks, clock })
   }

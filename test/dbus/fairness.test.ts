@@ -151,6 +151,38 @@ t.test('reloads take nobody\'s place, and come after what their caller asked bef
   t.equal(began.at(-1), 'c')
 })
 
+t.test('while others wait there is a pause after each change, a longer one after a reload, and none when nobody waits', async (t) => {
+  let now = 0
+  let othersWait = true
+  const { began, task, end } = tasks()
+  const turnstile = new Turnstile({ places: 1, maxWaiting: 100, clock: () => now, othersWait: () => othersWait })
+  const pauseOver = async (atMs: number): Promise<void> => {
+    now = atMs
+    await new Promise((resolve) => setTimeout(resolve, 40))
+  }
+  for (const name of ['change1', 'change2', 'change3']) void turnstile.pass('a', task(name))
+  void turnstile.pass('b', task('reload1'), true)
+  now = 10
+  await end('reload1')
+  void turnstile.pass('b', task('reload2'), true)
+  await end('change1')
+  t.strictSame(began, ['change1', 'reload1'])
+  await pauseOver(39)
+  t.strictSame(began, ['change1', 'reload1'], 'three times what it took')
+  await pauseOver(41)
+  t.strictSame(began, ['change1', 'reload1', 'change2'])
+  await end('change2')
+  await pauseOver(109)
+  t.strictSame(began, ['change1', 'reload1', 'change2', 'change3'], 'a reload ten times')
+  await pauseOver(111)
+  t.equal(began.at(-1), 'reload2')
+  void turnstile.pass('a', task('change4'))
+  now = 500
+  othersWait = false
+  await end('change3')
+  t.equal(began.at(-1), 'change4', 'with nobody waiting at once')
+})
+
 t.test('panic waits for no change', async (t) => {
   const service = fakeService()
   let release = (): void => {}
