@@ -24,6 +24,11 @@ t.test('sources come before interfaces, whole names before patterns, the default
   }
   t.strictSame(fitting(scene, 'ingress', through), ['gamma', 'beta', 'alpha'])
   t.strictSame(fitting(scene, 'egress', through), ['beta', 'gamma'], 'a MAC address is nothing that a packet goes to')
+  const pairs = { ...nowhere, bindings: [bound('alpha', [], ['ipset:pairs'])] }
+  for (const [entry, side, fits] of [
+    ['203.0.113.0/24,ext0', 'ingress', true], ['203.0.113.0/24,int0', 'ingress', false], ['198.51.100.0/24,int0', 'egress', true], ['203.0.113.5,tcp:80', 'ingress', true],
+    ['203.0.113.5,udp:80', 'ingress', false], ['203.0.113.5,tcp:81', 'ingress', false], ['203.0.113.6,tcp:80', 'ingress', false],
+  ] as const) t.strictSame(fitting({ ...pairs, ipsets: new Map([['pairs', [entry]]]) }, side, through), fits ? ['alpha'] : [], `${entry}, ${side}`)
   t.equal(zoneOf({ ...scene, bindings: [] }, 'egress', through), 'public')
   t.equal(zoneOf(scene, 'egress', { ...through, direction: 'in', outInterface: undefined } as unknown as Packet), null, 'the host itself')
   t.end()

@@ -69,8 +69,11 @@ export function fitting(scene: Scene, side: Side, packet: Packet): readonly stri
   const isSource = (text: string): boolean => {
     if (text.startsWith('ipset:')) return (scene.ipsets.get(text.slice('ipset:'.length)) ?? []).some(isSource)
     if (isMac(text)) return text.toLowerCase() === mac
-    const prefix = parsePrefix(text)
-    return prefix !== null && prefixHasAddr(prefix, packet.family, addr)
+    // of pairs in sets: where it comes from or goes to, and by which interface, or to which port
+    const [place = '', other] = text.split(',')
+    const [protocol = '', port = ''] = other?.split(':') ?? []
+    const prefix = parsePrefix(place)
+    return prefix !== null && prefixHasAddr(prefix, packet.family, addr) && (other === undefined || other === ifname || (port !== '' && fitsPort({ port, protocol }, packet, packet.destinationPort)))
   }
   const bound = (interfaces: readonly string[], isPattern: boolean): boolean => interfaces.some((text) => {
     const name = parseInterfaceName(text)
