@@ -6,7 +6,7 @@ import { addrOf } from '../support/frame.ts'
 import { excuseForAnswer, excuseForPacket, respelled } from './deviations.ts'
 import { concerns, fitting, waysOf, zoneOf, type Scene, type ScenePolicy } from './scene.ts'
 
-const nowhere: Scene = { backend: 'nftables', defaultZone: 'public', bindings: [], forwards: new Set(), policies: [], bereft: new Set(), isCopied: false, ipsets: new Map(), panic: false, denials: [], admissions: [], rich: [], forwardPorts: [] }
+const nowhere: Scene = { backend: 'nftables', defaultZone: 'public', bindings: [], forwards: new Set(), policies: [], since: { bereft: new Set(), rezoned: new Set() }, isCopied: false, ipsets: new Map(), panic: false, denials: [], admissions: [], rich: [], forwardPorts: [] }
 const policy = (part: Partial<ScenePolicy>): ScenePolicy => ({ name: 'one', ingress: ['ANY'], egress: ['ANY'], priority: -1, can: () => new Set(['refuse']), ...part })
 const through: Packet = {
   direction: 'forward', family: 'ipv4', protocol: 6, source: addrOf('203.0.113.5'), destination: addrOf('198.51.100.7'), sourcePort: 5000, destinationPort: 80,
@@ -73,11 +73,20 @@ t.test('forwarding within a zone excuses that firewalld is the opener one, never
 })
 
 t.test('a source that went excuses that firewalld forgot the policies of its zone, and nothing else', (t) => {
-  const scene = { bindings: [bound('public', ['ext0', 'int0'])], policies: [policy({ egress: ['public'] })], bereft: new Set(['public']) }
+  const scene = { bindings: [bound('public', ['ext0', 'int0'])], policies: [policy({ egress: ['public'] })], since: { bereft: new Set(['public']), rezoned: new Set<string>() } }
   t.equal(excuse(scene, passed, 'reject icmp3/13'), 'policies gone with a source')
   t.equal(excuse(scene, 'reject icmp3/13', passed), null, 'a policy that refuses lets nothing in')
-  t.equal(excuse({ ...scene, bereft: new Set(['home']) }, passed, 'reject icmp3/13'), null)
+  t.equal(excuse({ ...scene, since: { bereft: new Set(['home']), rezoned: new Set() } }, passed, 'reject icmp3/13'), null)
   t.equal(excuse({ ...scene, policies: [policy({ egress: ['public'], can: () => new Set(['masquerade']) })] }, passed, 'reject icmp3/13'), null)
+  t.end()
+})
+
+t.test('a policy with other zones excuses that firewalld does not have it in force, and nothing that it does not do', (t) => {
+  const scene = { bindings: [bound('public', ['ext0', 'int0'])], policies: [policy({ egress: ['public'], can: () => new Set(['accept']) })], since: { bereft: new Set<string>(), rezoned: new Set(['one']) } }
+  t.equal(excuse(scene, 'reject icmp3/13', passed), 'policies with other zones')
+  t.equal(excuse(scene, passed, 'reject icmp3/13'), null, 'it refuses nothing')
+  t.equal(excuse({ ...scene, since: { bereft: new Set(), rezoned: new Set(['two']) } }, 'reject icmp3/13', passed), null)
+  t.equal(excuse({ ...scene, policies: [policy({ egress: ['HOST'], can: () => new Set(['accept']) })] }, 'reject icmp3/13', passed), null, 'it is about others')
   t.end()
 })
 

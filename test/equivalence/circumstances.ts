@@ -88,7 +88,12 @@ export const circumstances = {
 
   /** The policies that concern the packet and are about a zone which lost a source since the last reload are not in force. */
   'policies gone with a source': (scene, packet, fates) => explains(scene, packet, fates,
-    (policy, way) => concerns(scene, policy, way, 'zone') && ![...policy.ingress, ...policy.egress].some((zone) => scene.bereft.has(zone)), (policy, way) => concerns(scene, policy, way, 'zone'),
+    (policy, way) => concerns(scene, policy, way, 'zone') && ![...policy.ingress, ...policy.egress].some((zone) => scene.since.bereft.has(zone)), (policy, way) => concerns(scene, policy, way, 'zone'),
+    { theirs: (policy, way) => comesFrom(scene, policy, way, 'zone'), ours: (policy, way) => comesFrom(scene, policy, way, 'zone') }),
+
+  /** A policy that was given other zones since the last reload is not in force. */
+  'policies with other zones': (scene, packet, fates) => explains(scene, packet, fates,
+    (policy, way) => concerns(scene, policy, way, 'zone') && !scene.since.rezoned.has(policy.name), (policy, way) => concerns(scene, policy, way, 'zone'),
     { theirs: (policy, way) => comesFrom(scene, policy, way, 'zone'), ours: (policy, way) => comesFrom(scene, policy, way, 'zone') }),
 
   /** Two policies of one priority concern the packet. */

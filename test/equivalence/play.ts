@@ -3,7 +3,7 @@ import { describePacket, type PacketCase } from '../support/random-packets.ts'
 import { answerOf, formatCall, type Answered, type Call, type Result } from './calls.ts'
 import { excuseForAnswer, excuseForLine, excuseForPacket, opens, respelled, type Deviation } from './deviations.ts'
 import { isEachAMistake } from './mistakes.ts'
-import { sceneOf, type Scene } from './scene.ts'
+import { sceneOf, type Scene, type Since } from './scene.ts'
 import type { Sequence } from './random-calls.ts'
 import { openSide, type Backend, type Side } from './sides.ts'
 
@@ -83,18 +83,17 @@ export async function play(pair: Pair, sequence: Sequence, cases: readonly Packe
   const sides = [pair.firewalld, pair.derpanetd] as const
   const differences: Difference[] = []
   const results: Answered[] = []
-  const bereft = new Set<string>()
+  const since: Since = { bereft: new Set(), rezoned: new Set() }
   for (const [index, call] of sequence.calls.entries()) {
     if (skipped.has(index)) continue
     const settings = settingsOf(call)
     const before = settings === null ? null : await both(sides, settings)
     const [theirs, ours] = await both(sides, call)
     results.push(theirs)
-    if (/^(reload|completeReload)$/.test(call[0])) bereft.clear()
-    if (call[0] === 'zone.removeSource' && theirs.result.startsWith('ok ')) bereft.add(answerOf(theirs, ''))
+    remember(since, call, theirs)
     if (theirs.result === ours.result) {
       if (call[0] === 'runtimeToPermanent') {
-        const left = await leftBehind(pair, index, bereft)
+        const left = await leftBehind(pair, index, since)
         differences.push(...left)
         if (left.some(({ excuse }) => excuse !== null) && endsAtExcused) return { differences, results, verdicts: new Map() }
       }
@@ -116,7 +115,7 @@ export async function play(pair: Pair, sequence: Sequence, cases: readonly Packe
     if (excuse !== null && spelling === null && endsAtExcused) return { differences, results, verdicts: new Map() }
   }
   let scene: Scene | null = null
-  const inForce = async (): Promise<Scene> => (scene ??= await sceneOf(pair.backend, (call) => pair.derpanetd.call(call), bereft))
+  const inForce = async (): Promise<Scene> => (scene ??= await sceneOf(pair.backend, (call) => pair.derpanetd.call(call), since))
   // questions change nothing: all at once
   for (const [call, [theirs, ours]] of await Promise.all(sequence.questions.map(async (call) => [call, await both(sides, call)] as const))) {
     if (theirs.result === ours.result) continue
@@ -144,12 +143,19 @@ export async function play(pair: Pair, sequence: Sequence, cases: readonly Packe
   return { differences: [...differences, ...looked.found], results, verdicts: looked.seen }
 }
 
+/** What is still to be felt at the end. */
+function remember({ bereft, rezoned }: Since, [member, name, settings]: Call, { result }: Answered): void {
+  if (/^(reload|completeReload)$/.test(member)) for (const one of [bereft, rezoned]) one.clear()
+  if (member === 'zone.removeSource' && result.startsWith('ok ')) bereft.add(answerOf({ result, text: '' }, ''))
+  if (member === 'policy.setPolicySettings' && result.startsWith('ok') && Object.keys(settings as object).some((key) => key.endsWith('gress_zones'))) rezoned.add(String(name))
+}
+
 async function both([firewalld, derpanetd]: readonly [Side, Side], call: Call): Promise<readonly [Answered, Answered]> {
   return await Promise.all([firewalld.call(call), derpanetd.call(call)])
 }
 
 /** What became permanent otherwise: afterwards everything that is asked about it differs. */
-async function leftBehind(pair: Pair, index: number, bereft: ReadonlySet<string>): Promise<readonly Difference[]> {
+async function leftBehind(pair: Pair, index: number, since: Since): Promise<readonly Difference[]> {
   const sides = [pair.firewalld, pair.derpanetd] as const
   const names = async (member: string): Promise<readonly string[]> => answerOf(await pair.derpanetd.call([member]), [])
   const questions: readonly Call[] = [
@@ -159,7 +165,7 @@ async function leftBehind(pair: Pair, index: number, bereft: ReadonlySet<string>
   const answers = await Promise.all(questions.map(async (question) => [question, await both(sides, question)] as const))
   const differing = answers.filter(([, [theirs, ours]]) => theirs.result !== ours.result && respelled(theirs.result, ours.result) === null)
   if (differing.length === 0) return []
-  const scene = { ...await sceneOf(pair.backend, (call) => pair.derpanetd.call(call), bereft), isCopied: true }
+  const scene = { ...await sceneOf(pair.backend, (call) => pair.derpanetd.call(call), since), isCopied: true }
   return differing.flatMap(([question, [theirs, ours]]) => {
     const excuse = excuseForAnswer(question, theirs.result, ours.result, scene)
     // what nothing accounts for is asked again at the end, where it counts

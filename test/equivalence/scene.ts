@@ -38,8 +38,7 @@ export interface Scene {
   readonly forwards: ReadonlySet<string>
   /** That are active. */
   readonly policies: readonly ScenePolicy[]
-  /** Zones that lost a source since the last reload. */
-  readonly bereft: ReadonlySet<string>
+  readonly since: Since
   /** runtimeToPermanent was the last call. */
   readonly isCopied: boolean
   readonly ipsets: ReadonlyMap<string, readonly string[]>
@@ -52,6 +51,14 @@ export interface Scene {
   readonly rich: readonly { readonly rule: RichRule; readonly sides: Sides | null }[]
   /** Where forward-ports lead. */
   readonly forwardPorts: readonly { readonly port: string; readonly protocol: string; readonly toPort: string; readonly toAddr: string }[]
+}
+
+/** What was done since the last reload. */
+export interface Since {
+  /** Zones that lost a source. */
+  readonly bereft: Set<string>
+  /** Policies that were given other zones. */
+  readonly rezoned: Set<string>
 }
 
 export interface DirectRule {
@@ -154,7 +161,7 @@ type Ask = (call: Call) => Promise<Answered>
 type Dictionary = Readonly<Record<string, unknown>>
 
 /** Asks for it. What cannot be answered is absent. */
-export async function sceneOf(backend: Backend, ask: Ask, bereft: ReadonlySet<string> = new Set()): Promise<Scene> {
+export async function sceneOf(backend: Backend, ask: Ask, since: Since = { bereft: new Set(), rezoned: new Set() }): Promise<Scene> {
   const value = async <T>(otherwise: T, ...call: Call): Promise<T> => answerOf(await ask(call), otherwise)
   const defaultZone = await value('', 'getDefaultZone')
   const active = await value<Record<string, { interfaces?: string[]; sources?: string[] }>>({}, 'zone.getActiveZones')
@@ -171,7 +178,7 @@ export async function sceneOf(backend: Backend, ask: Ask, bereft: ReadonlySet<st
     ...passed.map(([ipv, [, chain = '', ...args]]) => ({ ipv, words: [chain, ...args] })),
   ].filter(({ ipv }) => ipv !== 'eb').map(({ ipv, words }) => ({ family: ipv as Family, words }))
   return {
-    backend, defaultZone, bereft, isCopied: false, panic: await value(false, 'queryPanicMode'),
+    backend, defaultZone, since, isCopied: false, panic: await value(false, 'queryPanicMode'),
     bindings: Object.entries(active).sort(([one], [other]) => (one < other ? -1 : 1)).map(([zone, { interfaces = [], sources = [] }]) => ({ zone, interfaces, sources })),
     forwards: new Set(zones.filter((_, index) => settings[index]?.['forward'] === true)),
     policies: policies.map((policy, index) => ({ name: names[index] ?? '', ...sidesOf(policy), priority: Number(policy['priority'] ?? -1), can: (packet) => deedsOf(policy, packet) })),
