@@ -302,6 +302,7 @@ t.test('wrong calls get firewalld\'s errors and never our stack', async (t) => {
     ['properties of an unknown interface', () => askAt(firewalld.path, properties, 'GetAll', 's', 'a.b'), `^${python}\\.UnknownInterface: `],
     ['writing what is read only', () => askAt(firewalld.path, properties, 'Set', 'ssv', firewalldName, 'version', new Variant('s', 'x')), `^${python}\\.PropertyReadOnly: `],
     ['writing DefaultZone', () => askAt(configAt.path, properties, 'Set', 'ssv', `${firewalldName}.config`, 'DefaultZone', new Variant('s', 'x')), `^${python}\\.InvalidArgs: `],
+    ['writing what is neither yes nor no', () => askAt(configAt.path, properties, 'Set', 'ssv', `${firewalldName}.config`, 'CleanupOnExit', new Variant('s', 'x')), `^${exception}: INVALID_VALUE: `],
     ['a set with a timeout', () => ask('.ipset', 'queryEntry', 'ss', 't4', '192.0.2.1'), `^${exception}: IPSET_WITH_TIMEOUT: t4$`],
   ]
   for (const [title, call, wanted] of rows) {
@@ -310,6 +311,10 @@ t.test('wrong calls get firewalld\'s errors and never our stack', async (t) => {
     t.notMatch(error?.message, /\.ts:|node_modules|at [A-Z]/, `${title}: no stack`)
   }
   t.strictSame(await askAt(firewalld.path, properties, 'GetAll', 's', `${firewalldName}.zone`), new Map(), 'an interface without properties')
+  for (const name of ['AllowZoneDrifting', 'AutomaticHelpers']) {
+    await askAt(configAt.path, properties, 'Set', 'ssv', `${firewalldName}.config`, name, new Variant('s', 'x'))
+    t.strictSame(await askAt(configAt.path, properties, 'Get', 'ss', `${firewalldName}.config`, name), new Variant('s', 'no'), `${name}: what nobody reads may be anything`)
+  }
 })
 
 t.test('a file descriptor that does not exist crashes nobody', async (t) => {

@@ -109,7 +109,7 @@ t.test('a direct rule lets in past zones with the iptables backend alone, and wh
 })
 
 t.test('a mask keeps other bits of the mark here, and only where another rule set some', (t) => {
-  const rich = ['rule priority="-7" mark set=0xffffffff', 'rule protocol value="tcp" mark set=0x1/0x3'].map((text) => ({ rule: parseRichRule(text), sides: null }))
+  const rich = ['rule priority="-7" mark set=0xffffffff', 'rule protocol value="tcp" mark set=0x1/0x3'].map((text) => ({ rule: parseRichRule(text), of: 'public' }))
   t.equal(excuse({ rich }, `${passed} mark 0x2`, `${passed} mark 0xfffffffd`), 'masks of marks')
   t.equal(excuse({ rich, backend: 'iptables' }, `${passed} mark 0x2`, `${passed} mark 0xfffffffd`), null)
   t.equal(excuse({ rich: rich.slice(1) }, `${passed} mark 0x2`, `${passed} mark 0xfffffffd`), null)
@@ -122,11 +122,12 @@ t.test('what one backend of firewalld does is excused with that backend alone', 
     t.equal(excuse({ backend }, 'reject icmp3/3', 'reject icmp3/13'), name, backend)
     t.equal(excuse({ backend }, 'reject icmp3/3', passed), null)
     const rule = parseRichRule('rule family="ipv4" source address="203.0.113.0/24" reject type="icmp-port-unreachable"')
-    const rich = [{ rule, sides: null }]
+    const rich = [{ rule, of: 'public' }]
     t.equal(excuse({ backend, rich }, 'reject icmp3/3', 'reject icmp3/13'), null, 'a rule may have said so')
     t.equal(excuse({ backend, rich }, 'reject icmp3/3', 'reject icmp3/13', { source: addrOf('192.0.2.2') }), name, 'but not of others')
-    t.equal(excuse({ backend, rich: [{ rule, sides: { ingress: ['ANY'], egress: ['ANY'] } }] }, 'reject icmp3/3', 'reject icmp3/13'), null, 'nor one of a policy')
-    t.equal(excuse({ backend, rich: [{ rule, sides: { ingress: ['ANY'], egress: ['HOST'] } }] }, 'reject icmp3/3', 'reject icmp3/13'), name, 'that is about others')
+    t.equal(excuse({ backend, rich: [{ rule, of: { ingress: ['ANY'], egress: ['ANY'] } }] }, 'reject icmp3/3', 'reject icmp3/13'), null, 'nor one of a policy')
+    t.equal(excuse({ backend, rich: [{ rule, of: 'home' }] }, 'reject icmp3/3', 'reject icmp3/13'), name, 'or of another zone')
+    t.equal(excuse({ backend, rich: [{ rule, of: { ingress: ['ANY'], egress: ['HOST'] } }] }, 'reject icmp3/3', 'reject icmp3/13'), name, 'that is about others')
   }
   t.end()
 })

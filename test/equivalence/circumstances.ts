@@ -125,11 +125,12 @@ export const circumstances = {
   },
 
   /** No rule that may fit it names either of the ways in which it was rejected. */
-  'rejected by nobody\'s choice': (scene, packet, fates) => !scene.rich.some(({ rule, sides }) => {
+  'rejected by nobody\'s choice': (scene, packet, fates) => !scene.rich.some(({ rule, of }) => {
     const { firewalld, derpanetd } = fates
     const type = rule.action?.kind === 'reject' ? rejectWords[packet.family][rule.action.type] : undefined
     const answer = type === undefined ? undefined : rejectAnswers[packet.family][type]
-    const isAbout = sides === null || ways(scene, packet, fates).some((way) => (['zone', 'binding', 'binding with default'] as const).some((by) => concerns(scene, sides, way, by)))
+    const isAbout = ways(scene, packet, fates).some((way) => (typeof of === 'string' ? zoneOf(scene, 'ingress', way) === of
+      : (['zone', 'binding', 'binding with default'] as const).some((by) => concerns(scene, of, way, by))))
     return answer !== undefined && isAbout && mayFit(rule, packet) && [firewalld, derpanetd].includes(`reject ${answer}`)
   }),
 

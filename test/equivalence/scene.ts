@@ -47,8 +47,8 @@ export interface Scene {
   readonly denials: readonly DirectRule[]
   /** The same of those that accept. */
   readonly admissions: readonly DirectRule[]
-  /** Of zones in use and policies that are active: the sides of a policy, or null. */
-  readonly rich: readonly { readonly rule: RichRule; readonly sides: Sides | null }[]
+  /** Of zones in use, by name, and of policies that are active, by their sides. */
+  readonly rich: readonly { readonly rule: RichRule; readonly of: Sides | string }[]
   /** Where forward-ports lead. */
   readonly forwardPorts: readonly { readonly port: string; readonly protocol: string; readonly toPort: string; readonly toAddr: string }[]
 }
@@ -147,12 +147,15 @@ function routed(packet: Packet): Packet {
   return isOwn ? { ...rest, direction: 'in' } : { ...rest, direction: 'forward', outInterface: routeOf(packet.family, packet.destination) }
 }
 
+const protocols: Readonly<Record<string, number>> = { ...protocolNumbers, gre: 47, esp: 50, ospf: 89 }
+
 /** By its family, source, protocol and ports. */
 export function mayFit({ family, source, element }: RichRule, packet: Packet): boolean {
   if (family !== null && family !== packet.family) return false
   if (element?.kind === 'port' && !fitsPort(element, packet, packet.destinationPort)) return false
   if (element?.kind === 'source-port' && !fitsPort(element, packet, packet.sourcePort)) return false
-  if (element?.kind === 'protocol' && (protocolNumbers[element.value as 'tcp'] ?? packet.protocol) !== packet.protocol) return false
+  if (element?.kind === 'protocol' && (protocols[element.value] ?? packet.protocol) !== packet.protocol) return false
+  if (source?.kind === 'mac' && !source.invert && source.text.toLowerCase() !== packet.sourceMac) return false
   const prefix = source?.kind === 'address' && !source.invert ? parsePrefix(source.text) : null
   return prefix === null || prefixHasAddr(prefix, packet.family, packet.source)
 }
@@ -185,7 +188,7 @@ export async function sceneOf(backend: Backend, ask: Ask, since: Since = { beref
     ipsets: new Map(sets.map((name, index) => [name, entries[index] ?? []])),
     denials: direct.filter(({ words }) => words.some((word) => word === 'DROP' || word === 'REJECT')),
     admissions: direct.filter(({ words }) => words.includes('ACCEPT')),
-    rich: [...settings.flatMap((zone) => richOf(zone).map((rule) => ({ rule, sides: null }))), ...policies.flatMap((policy) => richOf(policy).map((rule) => ({ rule, sides: sidesOf(policy) })))],
+    rich: [...settings.flatMap((zone, index) => richOf(zone).map((rule) => ({ rule, of: zones[index] ?? '' }))), ...policies.flatMap((policy) => richOf(policy).map((rule) => ({ rule, of: sidesOf(policy) })))],
     forwardPorts: [...settings, ...policies].flatMap(forwardPortsOf),
   }
 }

@@ -36,6 +36,7 @@ function setter(name: string, row: ConfKey): PropertySetter {
       return
     }
     if (typeof value !== 'string') throw new ArgumentError(`${name} is no text`)
+    if (isIgnored(name, face) && name !== 'Lockdown') return
     const isValid = name === rpfilter ? /^(yes|no|true|false)$/i.test(value) : row.isValid(value, face)
     if (!isValid) throw new DerpanetError('INVALID_VALUE', `'${printable(value)}' for ${name}`)
     if (isIgnored(name, face)) return
