@@ -166,7 +166,8 @@ async function main(): Promise<void> {
     for (const { kind, host } of sides) if (kind === 'derpanetd') await installConfiguration(host)
     await inTurns(sides, async (side) => {
       ready.samples[side.kind].push(await start(side))
-      await new Promise((resolve) => setTimeout(resolve, 300))
+      // at rest: what a start leaves behind is packed away in the first lull
+      await new Promise((resolve) => setTimeout(resolve, 1000))
       memory.samples[side.kind].push(await anonymousMb(side))
       await stop(side)
     })
