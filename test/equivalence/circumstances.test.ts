@@ -143,13 +143,14 @@ t.test('the iptables backend may leave the address alone where a forward-port re
   t.end()
 })
 
-t.test('while a MAC address is in a zone the iptables backend may have what is forwarded in the default zone, and nothing else', (t) => {
+t.test('while a MAC address is in a zone the iptables backend may have what is forwarded in another zone that fits it, and nothing else', (t) => {
   const bindings = [bound('home', [], ['02:00:5E:00:AA:02']), bound('trusted', ['ext0'])]
   const scene = { backend: 'iptables' as const, bindings }
-  t.equal(excuse(scene, 'drop', passed), 'zones behind the default zone in the iptables backend')
+  t.equal(excuse(scene, 'drop', passed), 'zones behind others in the iptables backend')
   t.equal(excuse({ ...scene, backend: 'nftables' }, 'drop', passed), null)
   t.equal(excuse({ ...scene, bindings: bindings.slice(1) }, 'drop', passed), null, 'no MAC address')
   t.equal(excuse({ ...scene, bindings: [bound('home', [], ['02:00:5E:00:AA:02'])] }, 'drop', passed), null, 'it is in the default zone')
+  t.equal(excuse({ ...scene, bindings: [...bindings, bound('public', [], ['203.0.113.5'])] }, 'drop', passed), 'zones behind others in the iptables backend', 'by an address, and the interface in another')
   t.equal(excuse(scene, 'drop', passed, { direction: 'in' }), null)
   t.end()
 })

@@ -140,8 +140,8 @@ export const circumstances = {
     return packet.direction === 'forward' && zoneOf({ ...scene, bindings }, 'ingress', packet) !== zoneOf(scene, 'ingress', packet)
   },
 
-  /** Some zone has a MAC address, and the packet is in another zone than the default one. */
-  'in a zone while a MAC address is in one': (scene, packet) => packet.direction === 'forward' && zoneOf(scene, 'ingress', packet) !== scene.defaultZone
+  /** Some zone has a MAC address, and more than one zone has something for the packet, the default zone always. */
+  'in a zone while a MAC address is in one': (scene, packet) => packet.direction === 'forward' && new Set([...fitting(scene, 'ingress', packet), scene.defaultZone]).size > 1
     && scene.bindings.some(({ sources }) => sources.some((text) => isMac(text) || isMacSet(scene, text))),
 
   /** A policy is about what the host sends, and an answer to what connection tracking does not know is such a thing. */
