@@ -221,6 +221,15 @@ t.test('a service that is included is included, however often it is asked for', 
   await t.rejects(askAt(path, `${firewalldName}.config.service`, 'addModule', 's', 'a').then(() => askAt(path, `${firewalldName}.config.service`, 'addModule', 's', 'a')), /ALREADY_ENABLED/)
 })
 
+t.test('a service says its destination of a family, and that it has none', async (t) => {
+  const { askAt } = await stage(t)
+  const path = String(await askAt(`${firewalld.path}/config`, `${firewalldName}.config`, 'getServiceByName', 's', 'ssh'))
+  const ask = (member: string, ...args: readonly string[]): Promise<unknown> => askAt(path, `${firewalldName}.config.service`, member, 's'.repeat(args.length), ...args)
+  await ask('setDestination', 'ipv4', '192.0.2.1')
+  t.equal(await ask('getDestination', 'ipv4'), '192.0.2.1')
+  await t.rejects(ask('getDestination', 'ipv6'), /NOT_ENABLED: ipv6$/)
+})
+
 t.test('a reload tells every permanent object and then Reloaded, once, last', async (t) => {
   const { ask, signals, service } = await stage(t)
   await ask('.zone', 'addPort', 'sssi', 'public', '1', 'tcp', 0)

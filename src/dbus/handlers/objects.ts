@@ -103,7 +103,12 @@ function destinations(call: Call): Readonly<Record<string, string>> {
 const destinationHandlers: Handlers = {
   getDestinations: destinations,
   setDestinations: (call, args) => update(call, { destination: decodeField('destination', fieldOf('service', 'destination'), args[0]) }),
-  getDestination: (call, args) => destinations(call)[text(args, 0)] ?? '',
+  getDestination: (call, args) => {
+    const family = text(args, 0)
+    const found = destinations(call)[family]
+    if (found === undefined) throw new DerpanetError('NOT_ENABLED', printable(family))
+    return found
+  },
   setDestination: (call, args) => change(call, { kind: 'object-key-add', field: 'destination', key: text(args, 0), value: text(args, 1) }),
   removeDestination: (call, args) => change(call, { kind: 'object-key-remove', field: 'destination', key: text(args, 0) }),
   queryDestination: (call, args) => destinations(call)[text(args, 0)] === text(args, 1),
