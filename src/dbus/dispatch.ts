@@ -9,7 +9,7 @@
 // 3. Of every sender only so many calls and bytes are under way; of all senders together only so many bytes.
 // 4. Changes, and questions that take a while, wait in the caller's own line (turnstile.ts).
 // 5. Bodies above 16 MiB are refused unread; results above it are refused instead of sent. Nothing is answered while the
-//    bus does not take what was.
+//    bus does not take what was, and what is long to send is begun seldom while that is slow (long-answers.ts).
 // 6. Nothing a handler throws leaves as it is: errors.ts decides, and a bug goes to the journal.
 import type { Authority, Subject } from '../auth/authority.ts'
 import { isOnWhitelist } from '../auth/lockdown.ts'
@@ -21,7 +21,7 @@ import { ArgumentError, convertArguments } from './convert.ts'
 import { FairQueue } from './fair-queue.ts'
 import type { Call, HandlerContext } from './handlers/handler.ts'
 import { nodeXml } from './introspect.ts'
-import { LongAnswers } from './long-answers.ts'
+import { AnswerLengths, LongAnswers } from './long-answers.ts'
 import type { Signal } from './signals.ts'
 import type { BusLog, Outgoing } from './transport.ts'
 import { FairService } from './turnstile.ts'
@@ -101,15 +101,13 @@ const maxDearRead = 2
 /** What an answer costs the bus, and so whoever waits behind it: about so long for each, and a millisecond for so many bytes. */
 const answerMs = 0.03
 const bytesPerMs = 100_000
-/** How long the longest answer of a member is remembered. */
-const lengthMs = 30_000
 const costOf = (answerBytes: number): number => answerMs + answerBytes / bytesPerMs
 
 export class Dispatcher {
   private readonly options: Options
   private readonly fair: FairService
   private readonly contexts = new WeakMap<Subject, HandlerContext>()
-  private readonly queue = new FairQueue<Job>(({ call, answerBytes }) => costOf(answerBytes ?? (call === null ? 0 : this.expectedBytes(call.target))))
+  private readonly queue = new FairQueue<Job>(({ call, answerBytes }) => costOf(answerBytes ?? (call === null ? 0 : this.lengths.expected(call.target))))
   private readonly underWay = new Map<string, UnderWay>()
   private bytesOfAll = 0
   /** Of answers that wait for their turn. */
@@ -118,8 +116,7 @@ export class Dispatcher {
   private timer: NodeJS.Timeout | null = null
   private readonly longAnswers = new LongAnswers()
   private readonly announcements: Announcements
-  /** The longest answer of a member lately: what the next one is expected to be. */
-  private readonly lengths = new WeakMap<Target, { readonly bytes: number; readonly atMs: number }>()
+  private readonly lengths = new AnswerLengths<Target>()
   /** What is answered now was let in when there was room for it. */
   private isTaking = false
   /** What had come in before the last turn, and when dear calls could be taken. */
@@ -162,7 +159,7 @@ export class Dispatcher {
       return
     }
     const call: Waiting = { message, bytes: bytes + callBytes, node, objectClass, target, isRead: false, isOver: false }
-    const expected = this.expectedBytes(target)
+    const expected = this.lengths.expected(target)
     this.longAnswers.isAsked(expected, performance.now())
     if (isDear(call) || this.queue.hasReady || this.queue.isBusy(sender) || !this.hasTimeLeft() || !this.hasRoomFor(expected)) {
       // a small part of what came in would keep the whole of it
@@ -214,17 +211,6 @@ export class Dispatcher {
     const now = performance.now()
     this.longAnswers.hasRoom(now)
     return answerBytes <= this.longAnswers.mostBytes(now)
-  }
-
-  private expectedBytes(target: Target): number {
-    return this.lengths.get(target)?.bytes ?? 0
-  }
-
-  /** So long answers as this one is are expected of a member for a while. */
-  private learn(target: Target, bytes: number): void {
-    const known = this.lengths.get(target)
-    const now = performance.now()
-    if (known === undefined || bytes >= known.bytes || now - known.atMs > lengthMs) this.lengths.set(target, { bytes, atMs: now })
   }
 
   /** So much of what waited to be sent waits no more. */
@@ -350,7 +336,7 @@ export class Dispatcher {
       return this.refuse(call, error)
     }
     this.queue.charge(message.sender, costOf(body.bytes.length))
-    if (this.isTaking) this.learn(target, body.bytes.length)
+    if (this.isTaking) this.lengths.learn(target, body.bytes.length, performance.now())
     this.answer(message.sender, call, body.bytes.length, () => {
       this.release(call)
       this.options.out.reply(message, body)

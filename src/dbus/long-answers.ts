@@ -52,3 +52,21 @@ export class LongAnswers {
     return nowMs >= this.nextMs || nowMs - this.askedMs > quietMs ? Infinity : longMs / this.msPerByte
   }
 }
+
+/** How long the longest answer of a member is remembered. */
+const lengthMs = 30_000
+
+/** The longest answer of a member lately: what the next one is expected to be. */
+export class AnswerLengths<Member extends object> {
+  private readonly known = new WeakMap<Member, { readonly bytes: number; readonly atMs: number }>()
+
+  /** 0 when none was seen. */
+  expected(member: Member): number {
+    return this.known.get(member)?.bytes ?? 0
+  }
+
+  learn(member: Member, bytes: number, nowMs: number): void {
+    const last = this.known.get(member)
+    if (last === undefined || bytes >= last.bytes || nowMs - last.atMs > lengthMs) this.known.set(member, { bytes, atMs: nowMs })
+  }
+}

@@ -1,6 +1,6 @@
 // What keeps the bus busy for a while and must not keep an admin waiting: long answers and the signals of a reload.
 import t from 'tap'
-import { LongAnswers } from '../../src/dbus/long-answers.ts'
+import { AnswerLengths, LongAnswers } from '../../src/dbus/long-answers.ts'
 import { FairService } from '../../src/dbus/turnstile.ts'
 import { firewalldPath } from '../../src/dbus/members/firewalld.ts'
 import type { Signal } from '../../src/dbus/signals.ts'
@@ -56,6 +56,18 @@ t.test('nobody waits with a long answer when the bus is fast, was slow by accide
   t.ok(quiet.mostBytes(now + 400) < longBytes)
   t.equal(quiet.mostBytes(now + 600), Infinity, 'nobody has asked for half a second')
   t.equal(quiet.mostBytes(sent(quiet, now + 600, 3)), Infinity, 'and it is fast again')
+  t.end()
+})
+
+t.test('a member\'s longest answer is what the next is expected to be, for half a minute', (t) => {
+  const lengths = new AnswerLengths<object>()
+  const member = {}
+  t.equal(lengths.expected(member), 0)
+  for (const [bytes, atMs, expected] of [[50_000, 0, 50_000], [10, 29_000, 50_000], [60_000, 29_500, 60_000], [10, 60_000, 10]] as const) {
+    lengths.learn(member, bytes, atMs)
+    t.equal(lengths.expected(member), expected)
+  }
+  t.equal(lengths.expected({}), 0)
   t.end()
 })
 
