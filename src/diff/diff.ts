@@ -97,13 +97,19 @@ function compareSets(
     if (old === undefined || live === null || !isWhole(live, old)) return null
     if (live.maxElements !== null && elementCount(set) > live.maxElements) return null
     const edits = elementEdits(old, set, left)
-    if (edits === null) return null
+    if (edits === null || mayMeet(edits, set)) return null
     left -= edits.add.length + edits.remove.length
     if (left < 0) return null
     setNames.set(set.role, live.name)
     edit.push({ name: live.name, ...edits, counted: isCounted(set), before: old, set })
   }
   return { edit, setNames }
+}
+
+/** What comes and what goes may have elements in common: an entry of some sets stands for many. Such a set is filled anew. */
+function mayMeet({ add, remove }: Pick<LiveEdit, 'add' | 'remove'>, { user }: PlanSet): boolean {
+  return user !== undefined && add.length > 0 && remove.length > 0
+    && [...add, ...remove].some((entry) => entry.includes('-') || (user.type.startsWith('hash:ip') && entry.includes('/')))
 }
 
 function newSlots(plan: Plan, observed: Observed): ChangeSet {

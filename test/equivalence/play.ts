@@ -192,7 +192,7 @@ function lineOf(call: Call, theirs: Answered, ours: Answered): string {
 }
 
 function told({ result, text }: Answered): string {
-  return text === '' ? result : `${result} [${text.replaceAll('\n', ' ').slice(0, 160)}]`
+  return text === '' ? result : `${result} [${text.replaceAll('\n', ' ').slice(0, 400)}]`
 }
 
 /** Ranges of ports that packets are translated to. */

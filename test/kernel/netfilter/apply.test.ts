@@ -99,6 +99,17 @@ for (const variant of variants) {
       await one.apply(base)
     })
 
+    t.test('an address that goes out of a set while a prefix around it comes in is in the set, and one that stays of a prefix that goes', async (t) => {
+      const banned = (...entries: readonly string[]): ConfigurationWords => ({ zones: { ...base.zones, home: { sources: ['ipset:banned'], target: 'DROP' } }, ipsets: { banned: { type: 'hash:ip', entries } } })
+      const { v4 } = addresses.outside
+      const around = `${v4.slice(0, v4.lastIndexOf('.'))}.0/29`
+      for (const entries of [[v4], [around], [v4], ['203.0.113.9']]) {
+        await one.change(banned(...entries))
+        t.match(await one.probe({ kind: 'tcp', host: ext4, port: 22 }), [entries.includes('203.0.113.9') ? /^open/ : /^drop/], entries.join(' '))
+      }
+      await one.apply(base)
+    })
+
     t.test('rules count under their ids; removing, reloading and restarting lose nothing', async (t) => {
       const count = async (id: string, dataplane = one.dataplane): Promise<number> => Number((await dataplane.counters()).get(id)?.packets ?? 0n)
       const start = { ssh: await count('zone/public/ports=22/tcp'), udp: await count('zone/public/ports=6000-6010/udp'), target: await count('zone/public/target') }
