@@ -13,7 +13,7 @@ hold      host port src                      one TCP connection that stays; answ
 say       handle text timeoutMs              a line over it; answers what came back, "lost" or "silent"
 release   handle                             ends it
 """
-import asyncio, errno, ipaddress, json, os, socket, struct, sys, time
+import asyncio, errno, itertools, json, os, random, socket, struct, sys, time
 
 ICMP = {4: socket.IPPROTO_ICMP, 6: socket.IPPROTO_ICMPV6}
 held = {}
@@ -81,15 +81,24 @@ class Agent:
         self.servers = []
         self.next_echo = os.getpid() & 0xffff
         self.next_handle = 0
+        self.own_ports = itertools.cycle(random.sample(range(32768, 61000), 61000 - 32768))
 
-    @staticmethod
-    def bind(sock, item):
+    def bind(self, sock, item):
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if item.get('sport'):
             # the same port in both families, and again soon after
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if sock.family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((item.get('src') or '', item.get('sport') or 0))
+            return sock.bind((item.get('src') or '', item['sport']))
+        # Never one that this agent had lately, as the kernel might give: conntrack remembers a UDP "connection" for two minutes
+        # and lets a datagram pass that the rules of now would stop.
+        for port in itertools.islice(self.own_ports, 100):
+            try:
+                return sock.bind((item.get('src') or '', port))
+            except OSError as failure:
+                if failure.errno != errno.EADDRINUSE:
+                    raise
+        raise OSError(errno.EADDRINUSE, 'a hundred ports are in use')
 
     async def probe_tcp(self, item):
         version = 6 if ':' in item['host'] else 4

@@ -15,6 +15,8 @@ interface Outcome {
   readonly file: string
   readonly passed: number
   readonly failed: readonly string[]
+  /** What tap says of each failed assertion: found, wanted, where. */
+  readonly why: readonly string[]
   readonly skipped: readonly string[]
   readonly output: string
   readonly elapsedMs: number
@@ -43,6 +45,7 @@ async function runFile(file: string): Promise<Outcome> {
     cwd: root, stdio: ['ignore', 'pipe', 'pipe'], detached: true, env: { ...process.env, TAP: '1', TAP_TIMEOUT: '0' },
   })
   const failed: string[] = []
+  const why: string[] = []
   const skipped: string[] = []
   let passed = 0
   let output = ''
@@ -51,7 +54,10 @@ async function runFile(file: string): Promise<Outcome> {
     const name = [...(result.fullname ?? '').split(' > '), result.name].filter((part) => part !== '').join(' > ')
     if (result.skip !== false && result.skip !== undefined) skipped.push(`${result.name} (${String(result.skip)})`)
     else if (result.ok || (result.todo !== false && result.todo !== undefined)) passed++
-    else failed.push(name)
+    else {
+      failed.push(name)
+      why.push(`${name}\n${JSON.stringify(result.diag ?? 'no diagnosis', null, 2)}`)
+    }
   })
   const whole = new Promise<{ ok: boolean; bailout: unknown }>((resolve) => parser.on('complete', (end) => resolve(end)))
   child.stdout.on('data', (chunk: Buffer) => {
@@ -75,7 +81,7 @@ async function runFile(file: string): Promise<Outcome> {
   else if (code !== 0 && failed.length === 0) failed.push(`${file}: ended with ${signal ?? `status ${code}`}`)
   else if (!end.ok && failed.length === 0) failed.push(`${file}: ${end.bailout === false ? 'its TAP is broken or incomplete' : String(end.bailout)}`)
   else if (passed + failed.length + skipped.length === 0) failed.push(`${file}: it tests nothing`)
-  return { file, passed, failed, skipped, output, elapsedMs: Date.now() - started }
+  return { file, passed, failed, why, skipped, output, elapsedMs: Date.now() - started }
 }
 
 const outcomes: Outcome[] = []
@@ -89,7 +95,9 @@ function report(outcome: Outcome): void {
   for (const line of outcome.output.split('\n')) if (/^\s*# .*DERPANET_SEED=/.test(line)) console.log(`       ${line.trim()}`)
   for (const line of outcome.skipped) console.log(`       skipped: ${line}`)
   for (const name of outcome.failed) console.log(`       failed: ${name}`)
-  if (bad) console.log(outcome.output.split('\n').map((line) => `    | ${line}`).join('\n'))
+  // the diagnoses first, then the end of the output: what ended a file that has none
+  const last = outcome.output.trimEnd().split('\n').slice(-60)
+  if (bad) console.log([...outcome.why, ...last].flatMap((text) => text.split('\n')).map((line) => `    | ${line}`).join('\n'))
 }
 
 async function runAll(files: readonly string[], atOnce: number): Promise<void> {
