@@ -644,8 +644,9 @@ export class Daemon implements FirewallService {
 
   // --- files changed on disk
 
-  /** Looks at changed files at once and says what is wrong; they take effect on reload, or now with `auto-reload: yes`. */
+  /** Absolute paths. Looks at changed files at once and says what is wrong; they take effect on reload, or now with `auto-reload: yes`. */
   async filesChanged(files: readonly string[]): Promise<void> {
+    if (this.areOurs(files)) return
     const look = ++this.looks
     const loaded = await this.options.files.load(this.permanentSettings)
     // A newer look, or the end, makes this one worthless.
@@ -664,6 +665,17 @@ export class Daemon implements FirewallService {
       this.log.info({ files }, 'changed files are valid and wait for a reload')
       this.emit({ kind: 'files-changed' })
     }
+  }
+
+  /** What the permanent world has just written is known: all that can be new is whether it waits for a reload. */
+  private areOurs(files: readonly string[]): boolean {
+    const settings = this.permanentSettings
+    if (settings.main.value.autoReload || !files.every((file) => this.options.files.isKnown(settings, file))) return false
+    const differs = digestSettings(settings) !== digestSettings(this.appliedSettings)
+    // what somebody else did may have been mended or taken back by it
+    if (this.pending.problem !== null || (this.pending.changed && !differs)) return false
+    this.pending = { changed: differs, problem: null }
+    return true
   }
 
   private async autoReload(files: readonly string[]): Promise<void> {

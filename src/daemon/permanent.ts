@@ -2,8 +2,10 @@
 // are written is the store's; here its parts are put together, and whole worlds are written or compared.
 import { isDeepStrictEqual } from 'node:util'
 import type { Diagnostic } from '../config/diagnostic.ts'
+import { peekStamp, sameStamp } from '../config/files.ts'
+import { rememberedStamp } from '../config/layers.ts'
 import type { LoadOptions } from '../config/load.ts'
-import type { Permanent, PermanentLoaded, PermanentStore } from '../config/store/store.ts'
+import type { ObjectKindName, Permanent, PermanentLoaded, PermanentStore } from '../config/store/store.ts'
 import { DerpanetError } from '../errors.ts'
 import type { DirectSettings, LockdownSettings } from '../model/direct.ts'
 import { emptyDirect, emptyLockdown } from '../model/direct.ts'
@@ -12,7 +14,7 @@ import { directOf, lockdownOf } from '../model/query.ts'
 import type { Entry, Settings, ZoneSettings } from '../model/settings.ts'
 import type { RuntimeToPermanentOptions } from '../service.ts'
 import type { Face } from '../settings/dict.ts'
-import { objectsOf } from '../settings/kinds.ts'
+import { kinds, objectsOf } from '../settings/kinds.ts'
 import { kindOf } from '../settings/permanent.ts'
 
 export interface Loaded {
@@ -29,6 +31,8 @@ export interface PermanentFiles {
   loadShipped(): Promise<Loaded>
   /** The settings after it. Rejects with DerpanetError, and then nothing changed. */
   apply(before: Settings, effect: PermanentEffect): Promise<Settings>
+  /** Is the file what these settings were read from, or written to? Then load() finds nothing new in it. */
+  isKnown(settings: Settings, path: string): boolean
   /** Sets all files aside; load() tells what is left. */
   reset(): Promise<void>
 }
@@ -75,8 +79,22 @@ export function permanentFiles({ storeOf, face, loadOptions }: FilesOptions): Pe
     load,
     loadShipped: async () => loaded(await store.loadShipped()),
     apply: async (before, effect) => fromPermanent(await applyTo(store, toPermanent(before), effect)),
+    isKnown,
     reset: () => store.resetToDefaults(),
   }
+}
+
+function isKnown(settings: Settings, path: string): boolean {
+  const stamp = peekStamp(path)
+  const entry = entriesOf(settings).find(({ file }) => file === path)
+  if (entry === undefined) return stamp === null
+  const remembered = rememberedStamp(entry)
+  return stamp !== null && remembered !== undefined && sameStamp(stamp, remembered)
+}
+
+function entriesOf(settings: Settings): readonly Entry<unknown>[] {
+  const single = [settings.main, settings.direct, settings.lockdown].filter((entry) => entry !== undefined)
+  return [...single, ...Object.keys(kinds).flatMap((kind) => [...objectsOf(settings, kind as ObjectKindName).values()])]
 }
 
 function applyTo(store: PermanentStore, before: Permanent, effect: PermanentEffect): Promise<Permanent> {

@@ -28,6 +28,7 @@ const singles = { direct: directFields, lockdown: lockdownFields } as unknown as
 const singleNames = Object.keys(singles) as readonly ('direct' | 'lockdown')[]
 
 export type ObjectKind = 'zones' | 'policies' | 'services' | 'ipsets' | 'icmptypes' | 'helpers'
+type Objects = ReadonlyMap<string, Entry<object>>
 const kindNames = Object.keys(kinds) as readonly ObjectKind[]
 const layers: ReadonlySet<string> = new Set<Layer>(['builtin', 'shipped', 'vendor', 'admin', 'runtime'])
 
@@ -39,28 +40,53 @@ export interface ListReference {
 
 /** Canonical text: equal settings give equal bytes. Lists are only named; their content has its own files. */
 export function encodeSettings(settings: Settings): string {
-  const objects = kindNames.map((kind) => {
-    const entries = [...settings[kind] as ReadonlyMap<string, Entry<object>>].sort(([a], [b]) => (a < b ? -1 : 1))
-    return [kind, Object.fromEntries(entries.map(([name, entry]) => [name, encodeEntry(kinds[kind], entry)]))] as const
-  })
+  const objects = kindNames.map((kind) => `${JSON.stringify(kind)}:${kindJson(kind, settings[kind])}`)
   const single = singleNames.flatMap((name) => {
     const entry = settings[name] as Entry<object> | undefined
-    return entry === undefined ? [] : [[name, encodeEntry(singles[name], entry)] as const]
+    return entry === undefined ? [] : [`${JSON.stringify(name)}:${JSON.stringify(encodeEntry(singles[name], entry))}`]
   })
   const lists: ListReference[] = [...settings.lists.values()].map(({ name, digest }) => ({ name, digest })).sort((a, b) => (a.name < b.name ? -1 : 1))
-  return JSON.stringify({ format: 1, main: encodeEntry(mainTable, settings.main), ...Object.fromEntries([...objects, ...single]), lists })
+  return `{"format":1,"main":${JSON.stringify(encodeEntry(mainTable, settings.main))},${[...objects, ...single].join(',')},"lists":${JSON.stringify(lists)}}`
+}
+
+/** Services and ICMP types are hundreds, and the same objects after nearly every change. */
+const kindJson = remembering((kind, objects) => JSON.stringify(
+  Object.fromEntries(sorted(objects).map(([name, entry]) => [name, encodeEntry(kinds[kind], entry)]))))
+
+const maxRememberedChars = 512 * 1024
+
+function remembering(make: (kind: ObjectKind, objects: Objects) => string): typeof make {
+  const texts = new WeakMap<Objects, string>()
+  return (kind, objects) => {
+    const known = texts.get(objects)
+    if (known !== undefined) return known
+    const text = make(kind, objects)
+    if (text.length <= maxRememberedChars) texts.set(objects, text)
+    return text
+  }
+}
+
+function sorted(objects: Objects): readonly (readonly [string, Entry<object>])[] {
+  return [...objects].sort(([a], [b]) => (a < b ? -1 : 1))
 }
 
 /** Digests of big entries by identity: unchanged files share theirs between loads, so a reload hashes only what changed. */
 const bigDigests = new WeakMap<object, string>()
 const bigChars = 4096
 
+const kindText = remembering((kind, objects) => textOf(kind, objects, everything))
+const everything = (): boolean => true
+
+function textOf(kind: ObjectKind, objects: Objects, counts: (entry: Entry<object>) => boolean): string {
+  return sorted(objects).filter(([, entry]) => counts(entry)).map(([name, entry]) => entryText(`${kind}/${name}`, kinds[kind], entry)).join('')
+}
+
 /**
  * SHA-256, hex, of the content: equal settings have equal digests. Places in files count only for files of the
  * administrator, because only there they are shown to somebody.
  */
 export function digestSettings(settings: Settings): string {
-  return digestOf(settings, () => true)
+  return digestOf(settings, everything)
 }
 
 /**
@@ -73,10 +99,7 @@ export function digestOwn(settings: Settings): string {
 function digestOf(settings: Settings, counts: (entry: Entry<object>) => boolean): string {
   const hash = createHash('sha256').update(entryText('main', mainTable, settings.main))
   for (const kind of kindNames) {
-    const entries = settings[kind] as ReadonlyMap<string, Entry<object>>
-    const names = [...entries].filter(([, entry]) => counts(entry)).map(([name]) => name).sort()
-    const texts = names.map((name) => entryText(`${kind}/${name}`, kinds[kind], entries.get(name) as Entry<object>))
-    hash.update(texts.join(''))
+    hash.update(counts === everything ? kindText(kind, settings[kind]) : textOf(kind, settings[kind], counts))
   }
   for (const name of singleNames) {
     const entry = settings[name] as Entry<object> | undefined

@@ -136,7 +136,7 @@ t.test('a changed default zone is written to derpanet.yaml and the rest of the f
   await world.daemon.change({ kind: 'default-zone-set', zone: 'home' }, caller)
   t.equal(readFileSync(join(world.root, 'etc/derpanet.yaml'), 'utf8'), text.replace('public', 'home'))
   t.equal(world.daemon.permanent().main.value.defaultZone, 'home')
-  await world.daemon.filesChanged(['derpanet.yaml'])
+  await world.daemon.filesChanged([join(world.root, 'etc/derpanet.yaml')])
   t.strictSame((await world.daemon.status()).pending, { changed: false, problem: null }, 'our own write is not pending')
   await world.daemon.reload(caller)
   t.equal((await world.daemon.status()).defaultZone, 'home')

@@ -44,6 +44,7 @@ export function memoryFiles(initial: Settings): PermanentFiles {
   return {
     load: async () => ({ settings: current, diagnostics: [] }),
     loadShipped: async () => ({ settings: initial, diagnostics: [] }),
+    isKnown: () => false,
     apply: async (before, effect) => {
       current = applyInMemory(before, effect, initial)
       return current
