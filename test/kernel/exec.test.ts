@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { CommandError, createExec, execOk } from '../../src/kernel/exec.ts'
 
@@ -19,6 +21,27 @@ t.test('an iterable is written in order and whole', async (t) => {
 t.test('a program that does not read its input is no failure', async (t) => {
   const result = await exec({ command: 'true', args: [], input: 'x'.repeat(4_000_000) })
   t.equal(result.exitCode, 0)
+})
+
+t.test('whatever happens to them, a hundred programs leave no descriptor and no child behind', async (t) => {
+  function* slowly(): Iterable<string> {
+    for (let i = 0; i < 3; i++) yield 'x'.repeat(100_000)
+  }
+  const descriptors = (): number => readdirSync('/proc/self/fd').length
+  await exec({ command: 'true', args: [] })
+  const before = descriptors()
+  for (let i = 0; i < 20; i++) {
+    await Promise.all([
+      exec({ command: 'cat', args: [], input: 'hello' }),
+      exec({ command: 'true', args: [], input: slowly() }),
+      exec({ command: 'sh', args: ['-c', 'exec >&- 2>&-; sleep 0.01'] }),
+      exec({ command: 'derpa-none', args: [], input: 'x' }).catch(() => undefined),
+      exec({ command: 'sleep', args: ['30'], input: slowly(), timeoutMs: 5 }).catch(() => undefined),
+    ])
+  }
+  await pause(20)
+  t.ok(descriptors() <= before, `${descriptors()} descriptors, before ${before}`)
+  t.equal(readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8'), '')
 })
 
 t.test('the environment holds PATH and LC_ALL and nothing else', async (t) => {
