@@ -104,7 +104,20 @@ t.test('a direct rule lets in past zones with the iptables backend alone, and wh
   t.equal(excuse({ backend: 'iptables', admissions }, passed, 'reject icmp3/13'), 'what a direct rule accepts in the iptables backend')
   t.equal(excuse({ backend: 'iptables', admissions }, 'reject icmp3/13', passed), null)
   t.equal(excuse({ backend: 'nftables', admissions }, passed, 'reject icmp3/13'), null)
-  t.equal(excuse({ backend: 'iptables', admissions }, passed, 'reject icmp3/13', { destinationPort: 81 }), null)
+  t.equal(excuse({ backend: 'iptables', admissions }, passed.replace(/80$/, '81'), 'reject icmp3/13', { destinationPort: 81 }), null)
+  t.end()
+})
+
+t.test('a direct rule denies what is translated, where the iptables backend accepted it before', (t) => {
+  const scene = { backend: 'iptables' as const, denials: [{ family: 'ipv4' as const, words: ['INPUT', '-p', 'tcp', '--dport', '53', '-j', 'REJECT'] }] }
+  const local = { direction: 'in', destination: addrOf('192.0.2.1'), outInterface: undefined } as unknown as Partial<Packet>
+  const redirected = 'accept 203.0.113.5>192.0.2.1:53'
+  t.equal(excuse(scene, redirected, 'reject icmp3/3', local), 'what a direct rule denies of what is translated, in the iptables backend')
+  t.equal(excuse(scene, redirected, 'reject icmp3/3', { ...local, destinationPort: 53 }), null, 'it was sent there')
+  t.equal(excuse(scene, 'accept 203.0.113.5>192.0.2.1:54', 'reject icmp3/3', local), null, 'it went elsewhere')
+  t.equal(excuse(scene, 'reject icmp3/3', redirected, local), null)
+  t.equal(excuse({ ...scene, backend: 'nftables' }, redirected, 'reject icmp3/3', local), null)
+  t.equal(excuse({ ...scene, denials: [] }, redirected, 'reject icmp3/3', local), null, 'nothing denies it')
   t.end()
 })
 

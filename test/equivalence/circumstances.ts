@@ -1,6 +1,6 @@
 // The circumstances under which a written deviation lets a packet's fate differ: one question each, about the packet, what became of
 // it on either side, and what is in force. A deviation names one; what it says there must hold, or the difference is a real one.
-import { formatPrefix, isMac, parsePrefix } from '../../src/model/addr.ts'
+import { formatAddr, formatPrefix, isMac, parsePrefix } from '../../src/model/addr.ts'
 import { parsePortRange, protocolNumbers } from '../../src/model/port.ts'
 import type { Packet } from '../../src/model/packet.ts'
 import { rejectWords } from '../../src/model/rich/index.ts'
@@ -65,8 +65,16 @@ function isMetBy(rules: Scene['denials'], scene: Scene, packet: Packet, fates: F
     const port = words.includes('--dport') ? Number(after('--dport')) : null
     const translated = scene.forwardPorts.some(({ toPort }) => toPort !== '' && Number(toPort.split('-')[0]) <= Number(port) && Number(port) <= Number(toPort.split('-').at(-1)))
     return family === way.family && words[0] === chain && (!words.includes('-p') || protocolNumbers[after('-p') as 'tcp'] === way.protocol)
-      && (port === null || port === way.destinationPort || translated)
+      && (port === null || port === way.destinationPort || translated || port === endOf(fates.firewalld, packet)[1])
   }))
+}
+
+/** Where an accepted packet went; of what has ports with the port. */
+function endOf(fate: string, { destinationPort }: Packet): readonly [addr: string | null, port: number | undefined] {
+  const end = /^accept \S+?>(\S+)/.exec(fate)?.[1] ?? null
+  if (end === null || destinationPort === undefined) return [end, undefined]
+  const at = end.lastIndexOf(':')
+  return [end.slice(0, at), Number(end.slice(at + 1))]
 }
 
 function isForAnother({ family, inInterface, destination }: Packet): boolean {
@@ -116,6 +124,12 @@ export const circumstances = {
   'denied by a direct rule': (scene, packet, fates) => isMetBy(scene.denials, scene, packet, fates),
   /** The same of one that accepts. */
   'accepted by a direct rule': (scene, packet, fates) => isMetBy(scene.admissions, scene, packet, fates),
+
+  /** It went elsewhere than it was sent to, and there a direct rule denies it. */
+  'translated and denied by a direct rule': (scene, packet, fates) => {
+    const [end, port] = endOf(fates.firewalld, packet)
+    return end !== null && (end !== formatAddr(packet.family, packet.destination) || port !== packet.destinationPort) && isMetBy(scene.denials, scene, packet, fates)
+  },
 
   /** More than one rule that may fit it sets a mark, one of them under a mask, and nothing else differs. */
   'marked under a mask': (scene, packet, { firewalld, derpanetd }) => {
