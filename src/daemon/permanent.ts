@@ -87,7 +87,8 @@ export function permanentFiles({ storeOf, face, loadOptions }: FilesOptions): Pe
 function isKnown(settings: Settings, path: string): boolean {
   const stamp = peekStamp(path)
   const entry = entriesOf(settings).find(({ file }) => file === path)
-  if (entry === undefined) return stamp === null
+  // Of what is not there an object's file has been taken away already; a list or a whole folder has no entry to tell.
+  if (entry === undefined) return stamp === null && /\.(yaml|xml)$/.test(path)
   const remembered = rememberedStamp(entry)
   return stamp !== null && remembered !== undefined && sameStamp(stamp, remembered)
 }

@@ -1,4 +1,5 @@
 // Reloading, and files that change while the daemon runs.
+import { renameSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { watchFolders } from '../../src/config/watch.ts'
@@ -163,6 +164,18 @@ t.test('files that the daemon wrote itself are not read again, and wait for a re
   t.same(world.daemon.permanent().zones.get('public')?.value.ports.map(({ port }) => port), ['8080', '9090', '9191'], 'what a person wrote is adopted by a reload')
   await world.daemon.reload(caller)
   t.strictSame(portsOf(world.daemon), ['9092'])
+})
+
+t.test('a list and a folder that somebody takes away are missed', async (t) => {
+  const world = await setUp(t, { ...public8080, 'lists/bad.list': '192.0.2.0/24\n' })
+  world.remove('lists/bad.list')
+  await world.daemon.filesChanged([join(world.root, 'etc/lists/bad.list')])
+  t.equal((await world.daemon.status()).pending.changed, true, 'the list')
+  await world.daemon.reload(caller)
+  t.equal((await world.daemon.status()).pending.changed, false)
+  renameSync(join(world.root, 'etc/zones'), join(world.root, 'zones-elsewhere'))
+  await world.daemon.filesChanged([join(world.root, 'etc/zones')])
+  t.equal((await world.daemon.status()).pending.changed, true, 'the folder')
 })
 
 t.test('auto-reload: yes puts a valid change in force by itself, a broken one never', async (t) => {
